@@ -1,0 +1,1 @@
+"""glibc's heap: layouts by version, and the decoder."""

@@ -13,7 +13,7 @@ JSON form, version 1: numbers are integers (``"0x…"`` strings are read as well
      "blocks": [{"user": 93824992268960, "requested": 24, "call": 0, "freed": null, "order": 0}],
      "names": [{"user": 93824992268960, "name": "a"}],
      "pointers": [{"name": "a", "type": "char *", "value": 93824992268960, "scope": "main"}],
-     "events": [{"kind": "malloc", "text": "a = malloc(24)", "args": [24], "result": 93824992268960}],
+     "events": [{"kind": "malloc", "text": "a = malloc(24)", "args": [24], "result": 9382499226…}],
      "line": 5, "stack": ["main"], "output": "", "stop": null, "go": {}}
 
 Only ``glibc`` and ``mappings`` are required.

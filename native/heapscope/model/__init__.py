@@ -1,0 +1,1 @@
+"""Snapshots and films: what recorders make and views draw."""

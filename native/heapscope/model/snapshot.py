@@ -30,7 +30,7 @@ class State(StrEnum):
     MMAPPED = "mmapped"
     TABLE = "tcache table"
     FOLDED = "folded"
-    """Blocks the program did not ask for (loader, stdio, threads, Go's runtime), folded into one."""
+    """Blocks the program did not ask for (loader, stdio, threads, Go), folded into one."""
     FENCE = "fencepost"
     UNKNOWN = "unknown"
     """A chunk whose state the bytes no longer tell."""
@@ -61,12 +61,25 @@ class Region:
 
     name: str  # "heap", "thread heap 1", "mmap 1"
     base: int  # canonical address of data[0]
-    data: bytes
+    data: bytes  # may be cut after the last byte that is not zero: what is missing is zeros
+    size: int | None = None  # full length in bytes; None when `data` is all of it
+
+    @property
+    def length(self) -> int:
+        """Length in bytes, the zeros that were cut off included."""
+        return len(self.data) if self.size is None else max(self.size, len(self.data))
 
     @property
     def end(self) -> int:
         """One past the last canonical address."""
-        return self.base + len(self.data)
+        return self.base + self.length
+
+    def read(self, at: int, size: int = WORD) -> bytes:
+        """Return `size` bytes at canonical address `at`; ValueError when they are not all here."""
+        if not self.base <= at <= at + size <= self.end:
+            raise ValueError(f"{size} bytes at {at:#x} are not in {self.name}")
+        part = self.data[at - self.base : at - self.base + size]
+        return part + bytes(size - len(part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +117,8 @@ class Word:
     data: bytes  # 8 bytes in memory order
     role: Role
     chunk: int | None = None  # Chunk.at of the owner
-    target: int | None = None  # for links: canonical address after safe-linking is undone; 0 ends a list
-    payload: int | None = None  # PAYLOAD only: how many of the 8 bytes were asked for, if fewer than 8
+    target: int | None = None  # of a link: canonical, safe-linking undone; 0 ends a list
+    payload: int | None = None  # PAYLOAD: how many of the 8 bytes were asked for, if fewer than 8
     changed: tuple[int, ...] = ()  # positions (0 to 7) of bytes that differ from the frame before
     why: str | None = None  # one short sentence for a changed word
     fault: str | None = None  # what is impossible about it, and why
@@ -225,5 +238,5 @@ class Snapshot:
         raise KeyError(f"no block is called {name!r}; named blocks: {known}")
 
     def words_of(self, chunk: Chunk) -> tuple[Word, ...]:
-        """Return the words that belong to `chunk`: its size word and everything up to the next one."""
+        """Return the words that belong to `chunk`: from its size word up to the next one."""
         return tuple(w for w in self.words if w.chunk == chunk.at)
