@@ -18,6 +18,7 @@ TAIL_ROWS = 2
 """… and the last 2."""
 MOST_CHANGES = 32
 """Of the rest of a block at most so many changed words."""
+_ZERO = bytes(WORD)
 _INTERNAL = (State.TABLE, State.FOLDED, State.FENCE)
 
 
@@ -43,10 +44,20 @@ class Painter:
             name = scene.names.get(piece.at + HEADER) or scene.offset(piece.at)
             at = scene.to(piece.at)
             self.labels[at] = self.labels[at + HEADER] = "top" if piece.state is State.TOP else name
-        before = scene.before
-        self.roles_before = (
-            {w.at: w.role for w in before.words if w.role is Role.KEY} if before is not None else {}
-        )
+        self.keys_before: set[int] = set()  # canonical addresses of words that were keys
+        self.clean: dict[int, list[Word]] = {}  # chunk -> its words, if nothing was special there
+        if scene.before is not None:
+            dirty: set[int | None] = {None}
+            for word in scene.before.words:
+                if word.role is Role.KEY:
+                    self.keys_before.add(word.at)
+                if word.changed or word.fault is not None:
+                    dirty.add(word.chunk)
+                if word.chunk is not None:
+                    self.clean.setdefault(word.chunk, []).append(word)
+            for chunk in dirty:
+                if chunk is not None:
+                    self.clean.pop(chunk, None)
         self.counts = {found.name: found.count or 0 for found in scene.lists}
 
     def words(self) -> tuple[Word, ...]:
@@ -85,6 +96,12 @@ class Painter:
         chunk = self.scene.to(piece.at)
         old = self.scene.chunks_before.get(chunk)
         changes = self._changes(painted, start + 1, stop)
+        faults = self.scene.word_faults
+        if not changes and not faults and chunk in self.clean and old is not None:
+            same = (old.size, old.state, old.requested, old.usable, old.free_list)
+            if same == (piece.size, piece.state, piece.requested, piece.usable, piece.free_list):
+                self.result += self.clean[chunk]
+                return
         size_changed = bool(changes) and changes[0] == start + 1
         why = self._why_size(painted, piece, old, start + 1) if size_changed else None
         self._emit(painted, start + 1, Role.SIZE, chunk, None, None, why)
@@ -95,11 +112,23 @@ class Painter:
             return
         role = self._roles(piece, data)
         first = start + 2
+        shown = self._shown(painted, piece, first, data, changes)
+        if not changes and not faults:
+            # Most chunks of most frames: nothing to explain.
+            home, bytes_of, add = painted.region.base, painted.region.data, self.result.append
+            end = len(bytes_of) >> 3
+            for index in shown:
+                kind, part = role(index - first)
+                target = None
+                if kind is Role.LINK or kind is Role.INTERNAL:
+                    target = self._target(painted, index, kind)
+                raw = bytes_of[index << 3 : (index << 3) + 8] if index < end else _ZERO
+                add(Word(home + (index << 3), raw, kind, chunk, target, part))
+            return
         note = self._why_data(painted, piece, old, first, changes, role)
-        for index in self._shown(painted, piece, first, data, changes):
-            offset = index - first
-            kind, part = role(offset)
-            why = note(index) if index in changes else None
+        for index in shown:
+            kind, part = role(index - first)
+            why = note(index) if self._changed_at(painted, index) else None
             self._emit(painted, index, kind, chunk, self._target(painted, index, kind), part, why)
 
     @staticmethod
@@ -240,7 +269,7 @@ class Painter:
             if kind is Role.PREV_SIZE:
                 return self._why_prev_size(painted, index)
             if kind in (Role.PAYLOAD, Role.SLACK):
-                key = self.roles_before.get(self.scene.to(at)) is Role.KEY
+                key = self.scene.to(at) in self.keys_before
                 if key and not _word(painted.words, index):
                     return "key: cleared"
                 return written if index == plain[0] else None
