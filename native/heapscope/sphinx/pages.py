@@ -1,0 +1,56 @@
+"""What every page gets: the instrument's style and scripts, and links from cells to the ledger."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import heapscope
+from heapscope.sphinx.ledger import anchor
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+_CLAIM = re.compile(r'(<p class="hs-claim[^"]*" id="claim-([\w.-]+)"[^>]*>)(.*?)(</p>)', re.DOTALL)
+_HERE = Path(__file__).parent
+_PACKAGE = Path(heapscope.__file__).parent
+
+
+def register(app: Sphinx) -> None:
+    """Serve the package's own css and js from the site."""
+    app.connect("builder-inited", _assets)
+    app.connect("html-page-context", _link_claims)
+
+
+def _assets(app: Sphinx) -> None:
+    if app.builder.format != "html":
+        return
+    views = _PACKAGE / "views"
+    static = app.config.html_static_path
+    for folder, name in ((views, "views.css"), (_HERE / "static", "ledger.js")):
+        if (folder / name).is_file():
+            static.append(str(folder / name))
+            if name.endswith(".css"):
+                app.add_css_file(name)
+            else:
+                app.add_js_file(name, loading_method="defer")
+
+
+def _link_claims(
+    app: Sphinx, pagename: str, _template: str, context: dict[str, Any], _doctree: Any
+) -> None:
+    """Let each checked claim point to its row in the ledger."""
+    docs = sorted(getattr(app.env, "heapscope_ledger_docs", ()))
+    body = context.get("body")
+    if not docs or not isinstance(body, str) or 'class="hs-claim' not in body:
+        return
+    page = app.builder.get_relative_uri(pagename, docs[0])
+
+    def link(match: re.Match[str]) -> str:
+        opening, name, text, closing = match.groups()
+        target = f"{page}#{anchor(name)}"
+        to_ledger = f'<a class="hs-to-ledger" href="{target}">in the ledger</a>'
+        return f"{opening}{text} {to_ledger}{closing}"
+
+    context["body"] = _CLAIM.sub(link, body)
