@@ -1,0 +1,54 @@
+"""Views: pure functions of a snapshot that draw it or say it in words.
+
+Functions that share their name with their module are imported at once, or else importing the
+module would put it in the function's place; matplotlib is only imported when something is drawn.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from heapscope.views.picture import Picture, picture
+from heapscope.views.table import table
+from heapscope.views.words import alt, sentence
+
+if TYPE_CHECKING:
+    from heapscope.views.pictures import (
+        capacity_curve,
+        fragmentation,
+        process_map,
+        resident,
+        shelf,
+        staircase,
+    )
+
+_PICTURES = ("capacity_curve", "fragmentation", "process_map", "resident", "shelf", "staircase")
+
+__all__ = [
+    "Picture",
+    "alt",
+    "capacity_curve",
+    "fragmentation",
+    "picture",
+    "process_map",
+    "resident",
+    "sentence",
+    "shelf",
+    "staircase",
+    "table",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import one of the pictures when it is first used (PEP 562)."""
+    if name not in _PICTURES:
+        raise AttributeError(f"module 'heapscope.views' has no attribute {name!r}")
+    value = getattr(import_module("heapscope.views.pictures"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, whether imported yet or not."""
+    return sorted({*globals(), *__all__})
