@@ -11,11 +11,12 @@ import asyncio
 import json
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import nbformat
 from jupyter_cache import get_cache
@@ -180,18 +181,20 @@ class _Runner:
             on_cell_start=cells.start,
             on_cell_complete=cells.complete,
         )
+        said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed below
         try:
-            await client.async_execute()
+            await client.async_execute(stderr=said)
         except CellExecutionError as error:
             book.error = cells.where(_tidy(str(error)))
         except CellTimeoutError:
             book.error = cells.where(f"took longer than {self.timeout} seconds")
         except DeadKernelError:
-            book.error = cells.where("killed the kernel (a crash in native code?)")
+            book.error = cells.where(f"killed the kernel (native code?){_last_words(said)}")
         except Exception as error:  # a kernel that does not start, a lost connection
             book.error = cells.where(f"{type(error).__name__}: {error}")
         finally:
             self.running.remove(book)
+            said.close()
         seconds = time.perf_counter() - started
         self.done += 1
         count = f"[{self.done}/{len(self.books)}] {book.name}"
@@ -252,6 +255,13 @@ class _CellTimes:
         first = str(self.cell.source).strip().splitlines()
         shown = f" ({first[0]!r})" if first else ""
         return f"cell {self.number} of {self.total}, id {self.cell.get('id', '?')}{shown}: {what}"
+
+
+def _last_words(said: IO[str]) -> str:
+    """Return what a dead kernel wrote to its stderr, such as glibc's message before an abort."""
+    said.seek(0)
+    lines = [line.rstrip() for line in said if line.strip() and "[IPKernelApp]" not in line]
+    return "".join(f"\n  {line}" for line in lines[-8:])
 
 
 def _tidy(text: str) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 _CLAIM = re.compile(r'(<p class="hs-claim[^"]*" id="claim-([\w.-]+)"[^>]*>)(.*?)(</p>)', re.DOTALL)
+_PREDICT = re.compile(r"<p><strong>Predict\.</strong>")
 _HERE = Path(__file__).parent
 _PACKAGE = Path(heapscope.__file__).parent
 
@@ -20,21 +21,33 @@ _PACKAGE = Path(heapscope.__file__).parent
 def register(app: Sphinx) -> None:
     """Serve the package's own css and js from the site."""
     app.connect("builder-inited", _assets)
+    app.connect("html-page-context", _mark_predictions)
     app.connect("html-page-context", _link_claims)
 
 
 def _assets(app: Sphinx) -> None:
     if app.builder.format != "html":
         return
-    views = _PACKAGE / "views"
     static = app.config.html_static_path
-    for folder, name in ((views, "views.css"), (_HERE / "static", "ledger.js")):
-        if (folder / name).is_file():
-            static.append(str(folder / name))
-            if name.endswith(".css"):
-                app.add_css_file(name)
-            else:
-                app.add_js_file(name, loading_method="defer")
+    for path in (
+        _PACKAGE / "views" / "views.css",
+        _HERE / "static" / "pages.js",
+        _HERE / "static" / "ledger.js",
+    ):
+        static.append(str(path))
+        if path.suffix == ".css":
+            app.add_css_file(path.name, priority=400)  # before the book's own, which may refine it
+        else:
+            app.add_js_file(path.name)
+
+
+def _mark_predictions(
+    _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any
+) -> None:
+    """Let the style sheet find the paragraphs that ask the reader for a prediction."""
+    body = context.get("body")
+    if isinstance(body, str):
+        context["body"] = _PREDICT.sub('<p class="hs-predict"><strong>Predict.</strong>', body)
 
 
 def _link_claims(
