@@ -1,0 +1,1 @@
+"""What a chapter teaches with: claims, questions, exercises, tables, the cell magics."""
