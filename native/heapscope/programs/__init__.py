@@ -1,0 +1,1 @@
+"""Compile and run C and Go programs: with limits, and without leftovers."""

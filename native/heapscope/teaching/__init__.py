@@ -1,1 +1,1 @@
-"""What a chapter teaches with: claims, questions, exercises, tables, the cell magics."""
+"""What a lesson is made of: magics, tables, claims, questions and exercises."""

