@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from heapscope.views.figure import figure
+from heapscope.views.frames import film_frames
 from heapscope.views.picture import Picture, picture
 from heapscope.views.table import table
 from heapscope.views.words import alt, sentence
@@ -29,6 +31,8 @@ __all__ = [
     "Picture",
     "alt",
     "capacity_curve",
+    "figure",
+    "film_frames",
     "fragmentation",
     "picture",
     "process_map",

@@ -43,18 +43,20 @@ class Picture:
     caption: str = ""  # where it comes from
     tables: tuple[Grid, ...] = ()
     words: str = ""  # plain sentences that stand before the tables
+    above: str = ""  # HTML between the title and the drawing
+    below: str = ""  # HTML between the drawing and the caption
 
     def figure(self) -> str:
         """Return the ``<figure>`` element, without a style sheet."""
-        shapes = ("",) if len(self.drawings) == 1 else (" hs-wide", " hs-narrow")
+        shapes = (" hs-wide", " hs-narrow") if len(self.drawings) == 2 else ("",)
         boxes = "".join(
             f'<div class="hs-scroll{shape}" role="group" tabindex="0" '
             f'aria-label="{html.escape(self.title or "Picture", quote=True)}">{drawing}</div>'
-            for shape, drawing in zip(shapes, self.drawings, strict=True)
+            for shape, drawing in zip(shapes, self.drawings, strict=False)
         )
         title = f'<div class="hs-title">{html.escape(self.title)}</div>' if self.title else ""
         return (
-            f'<figure class="hs-figure">{title}{boxes}'
+            f'<figure class="hs-figure">{title}{self.above}{boxes}{self.below}'
             f"<figcaption>{self._caption()}{self._twin()}</figcaption></figure>"
         )
 

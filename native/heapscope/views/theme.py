@@ -32,9 +32,9 @@ COLOUR: dict[str, str] = {
     "go": "#882e8c",
     # what is written on the roles
     "on-dark": "#fffffe",  # on header, fault and go
-    "on-dark-dim": "#d5e6f0",
+    "on-dark-dim": "#edf5fa",
     "on-light": "#111112",  # on payload, link, slack and top, which are light in both themes
-    "on-light-dim": "#3f4a52",
+    "on-light-dim": "#2f383f",
     "on-stale": "#121212",
     "on-stale-dim": "#565d66",
     "hatch": "#c6c9cd",
@@ -61,6 +61,10 @@ faint = COLOUR["faint"]
 SANS = "DejaVu Sans"
 MONO = "DejaVu Sans Mono"
 """Families to name in matplotlib; the SVG gets the page's own fonts in their stead."""
+
+COLUMNS = "columns:"
+"""A text whose gid starts so gives the x of each of its characters: SVG can place them one by one,
+matplotlib cannot (see :class:`heapscope.views.pen.Pen`)."""
 
 _VARIABLE = {colour: f"var(--hs-{role},{colour})" for role, colour in COLOUR.items()}
 # matplotlib's own defaults, as a chapter's plot has them when it names no colours
@@ -172,6 +176,7 @@ def _themed(text: str, label: str) -> str:
     body = re.sub(r" transform=\"rotate\(-?0 [^)]*\)\"", "", body).replace(
         "; text-anchor: start", ""
     )
+    body = _columns(body)
     body = _ids(body)
     body = re.sub(r">\s*\n\s*<", "><", body).strip()
     count = 1
@@ -203,6 +208,15 @@ def _fonts(match: re.Match[str]) -> str:
     stack = "var(--hs-mono,monospace)" if "Mono" in declared else "var(--hs-sans,sans-serif)"
     shorthand = re.match(r"\s*((?:[\w.%-]+\s+)*?[\d.]+px(?:/[\d.]+)?)\s", declared)
     return f"{match[1]} {shorthand[1] + ' ' if shorthand else ''}{stack}"
+
+
+def _columns(body: str) -> str:
+    """Give each character of the texts that ask for it its own place."""
+    return re.sub(
+        rf"<g id=\"{COLUMNS}([^\"]*)\">\s*<text ([^>]*?)\bx=\"[^\"]*\"",
+        lambda m: f'<g>\n<text {m[2]}x="{m[1].replace(",", " ")}"',
+        body,
+    )
 
 
 def _ids(body: str) -> str:

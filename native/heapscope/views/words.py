@@ -110,7 +110,8 @@ def decoded(link: Link) -> str:
     """Return how a stored link leads on: ``0x5… ⊕ (0x5… >> 12) = 0x5…``."""
     if not link.protected:
         return f"{link.raw:#x}"
-    return f"{link.raw:#x} ⊕ ({link.at:#x} >> 12) = {link.target:#x}"
+    end = f"{link.target:#x}" if link.target else "0, the end"
+    return f"{link.raw:#x} ⊕ ({link.at:#x} >> 12) = {end}"
 
 
 def chain(snapshot: Snapshot, found: FreeList) -> str:
