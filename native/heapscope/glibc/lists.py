@@ -228,8 +228,13 @@ def _doubly(memory: Memory, found: RawList, header: int, fd: int) -> None:
     # The other direction may still lead to the chunks behind the break.
     rest: list[Entry] = []
     node = fd
-    while node != header and _check(memory, node, seen) is None:
+    slot, last = found.head - WORD, found.entries[-1].at if found.entries else header
+    while node not in (header, last):
+        if _check(memory, node, seen) is not None:
+            found.wrong_back.append((slot, node, last))
+            break
         seen.add(node)
+        slot = node + HEADER
         back = memory.u64(node + HEADER + WORD) or 0
         rest.append(Entry(node, node, node + HEADER + WORD, back, back))
         node = memory.u64(node + HEADER) or 0

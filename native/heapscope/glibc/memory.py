@@ -42,7 +42,9 @@ class Memory:
         # Overlapping mappings would show one byte twice: the first one keeps it.
         self.spans: list[Span] = []
         for span in spans:
-            if span.base % WORD == 0 and (not self.spans or span.base >= self.spans[-1].end):
+            if span.base % WORD or span.end == span.base:
+                continue
+            if not self.spans or span.base >= self.spans[-1].end:
                 self.spans.append(span)
         self._bases = [span.base for span in self.spans]
 

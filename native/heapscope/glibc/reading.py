@@ -29,14 +29,15 @@ from typing import Any
 
 from heapscope.model.snapshot import Event, Stop
 
-KINDS = ("heap", "thread heap", "mmap", "libc")
+KINDS = ("heap", "thread heap", "mmap", "libc", "program", "stack", "other")
 """What a :class:`Mapping` may be.
 
 ``heap``         a range that the main arena hands out: the brk heap of a program, or each mmapped
                  piece of a second libc's main arena (there may be several).
 ``thread heap``  a heap of a thread arena; `base` is its ``heap_info`` (a multiple of 64 MiB).
 ``mmap``         the mapping of one block with the M flag.
-``libc``         libc's writable data, only so that pointers into it can be told; data may be empty.
+``libc``, ``program``, ``stack``, ``other``   no heaps: only so that pointers into them can be told
+and moved to a fixed base, which matters where addresses are random; `data` may be empty.
 """
 
 

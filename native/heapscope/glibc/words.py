@@ -330,6 +330,8 @@ class Painter:
         payload: int | None,
         why: str | None,
     ) -> None:
+        if (index + 1) * WORD > painted.region.length:
+            return  # the size word of a last chunk that its region cuts off
         value = _word(painted.words, index)
         changed = _difference(painted, index) if self._changed_at(painted, index) else ()
         faults = self.scene.word_faults

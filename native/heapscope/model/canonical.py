@@ -35,6 +35,9 @@ MAIN_ARENA = 0x7FFFF7FA0000
 LIBC = 0x7FFFF7E00000
 PROGRAM = 0x555555000000
 STACK = 0x7FFFFFF00000
+OTHER = 0x7FFE00000000
+FOREIGN = 0x7FFD00000000
+"""Shown in folded blocks for every address that is in no range that the recorder told of."""
 KEY = 0x9E3779B97F4A7C15
 """The tcache key (the golden ratio's first 64 bits: nothing depends on it)."""
 PAGE = 4096
@@ -115,7 +118,7 @@ class Canon:
             to = self._below(length, live) + low
         else:
             name = ""
-            start = {"program": PROGRAM, "stack": STACK}.get(kind, LIBC)
+            start = {"program": PROGRAM, "stack": STACK, "libc": LIBC}.get(kind, OTHER)
             to = start + (number - 1) * MORE_STEP + low
             if kind == "libc" and self._arena and base <= self._arena[0] < base + length:
                 to = MAIN_ARENA - (self._arena[0] - base)
@@ -262,11 +265,10 @@ class Canon:
 
     def _reach(self) -> list[tuple[int, int]]:
         """Bounds of what can be a pointer or a protected link, to skip other words quickly."""
-        bounds = [(r.base, r.end) for r in self._live]
+        reach = [(r.base, r.end) for r in self._live]
         if self._arena is not None:
-            bounds.append(self._arena)
-        reach = list(bounds)
-        for low, high in bounds:
+            reach.append(self._arena)
+        for low, high in [(r.base, r.end) for r in self._live if r.name]:
             # link = target ^ page: the same but for the bits of the page number; and 0 ^ page
             bits = (high >> SHIFT).bit_length()
             reach.append((low >> bits << bits, (high >> bits) + 1 << bits))

@@ -19,7 +19,9 @@ usual value are left out.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import resources
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from heapscope.model.snapshot import (
@@ -133,9 +135,7 @@ def _frame(shot: Snapshot, before: Snapshot | None) -> Form:
 
     def word_form(word: Word) -> Form:
         skip = frozenset({"changed", "why"})
-        own = any(
-            r.base <= word.at <= r.end - WORD and r.read(word.at) == word.data for r in homes
-        )
+        own = any(r.base <= word.at <= r.end - WORD and r.read(word.at) == word.data for r in homes)
         return _form(word, skip | {"data"} if own else skip)
 
     def bare(word: Word) -> Word:
@@ -396,13 +396,20 @@ def _read_regions(form: Mapping[str, Any], old: Sequence[Region]) -> tuple[Regio
     result = []
     for region in regions:
         changes = by_base.pop(region.base, ())
-        data = bytearray(region.data)
+        bytes_now = bytearray(region.data)
         for offset, text, *times in changes:
             part = bytes.fromhex(text) * (times[0] if times else 1)
-            if offset < 0 or offset + len(part) > len(data):
+            if offset < 0 or offset + len(part) > len(bytes_now):
                 raise ValueError(f"bytes at {offset} of {region.name} lie outside it")
-            data[offset : offset + len(part)] = part
-        result.append(dataclasses.replace(region, data=bytes(data)) if changes else region)
+            bytes_now[offset : offset + len(part)] = part
+        result.append(dataclasses.replace(region, data=bytes(bytes_now)) if changes else region)
     if by_base:
         raise ValueError(f"bytes for {min(by_base):#x}, where no region is")
     return tuple(result)
+
+
+def schema() -> Form:
+    """Return the JSON Schema of a film."""
+    text = resources.files(__package__).joinpath("film.schema.json").read_text(encoding="utf-8")
+    loaded: Form = json.loads(text)
+    return loaded

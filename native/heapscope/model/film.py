@@ -75,9 +75,7 @@ class BlockTable:
 
     def _repr_markdown_(self) -> str:
         lines = [self.head, ("---",) * len(self.head), *self.rows]
-        cells = (
-            [cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines
-        )
+        cells = ([cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines)
         return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
     def __repr__(self) -> str:
@@ -302,9 +300,7 @@ class Reel:
             if life is not None and event.kind == "fault":
                 life.marks.append(Mark(number, event.text))
 
-    def film(
-        self, title: str = "", source: str = "", language: str = "c", file: str = ""
-    ) -> Film:
+    def film(self, title: str = "", source: str = "", language: str = "c", file: str = "") -> Film:
         """Return the film so far."""
         caption = ""
         if self.frames:
