@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,30 @@ def register(app: Sphinx) -> None:
     """Run before the pages are read, when Sphinx knows which of them changed."""
     # Before the toc extensions' own handlers: they look at the pages to be read as well.
     app.connect("env-before-read-docs", prepare, priority=100)
+    app.connect("env-purge-doc", _purge)
+    app.connect("env-merge-info", _merge)
+
+
+def note_live(env: BuildEnvironment) -> None:
+    """Have the page being read written again whenever a build finds something else."""
+    _live(env).add(env.docname)
+
+
+def _live(env: BuildEnvironment) -> set[str]:
+    if not hasattr(env, "heapscope_live_docs"):
+        env.heapscope_live_docs = set()  # type: ignore[attr-defined]
+    docs: set[str] = env.heapscope_live_docs  # type: ignore[attr-defined]
+    return docs
+
+
+def _purge(_app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    _live(env).discard(docname)
+
+
+def _merge(
+    _app: Sphinx, env: BuildEnvironment, _docnames: Iterable[str], other: BuildEnvironment
+) -> None:
+    _live(env).update(_live(other))
 
 
 def checked(env: BuildEnvironment) -> list[records.Checked]:
@@ -120,13 +145,12 @@ def _again(
     found: list[records.Checked],
     claims_by_id: dict[str, Any],
 ) -> None:
-    """Keep the records, and have the ledger's page read again when they changed."""
-    now = (found, claims_by_id, bool(app.config.ledger_complete))
-    before = getattr(env, "heapscope_ledger_state", None)
+    """Keep the records, and have the pages made from them read again when they changed."""
+    now = (found, claims_by_id, bool(app.config.ledger_complete), fingerprint.tools())
+    before = getattr(env, "heapscope_found", None)
     env.heapscope_checked = found  # type: ignore[attr-defined]
     env.heapscope_claims_by_id = claims_by_id  # type: ignore[attr-defined]
-    env.heapscope_ledger_state = now  # type: ignore[attr-defined]
+    env.heapscope_found = now  # type: ignore[attr-defined]
     if now != before:
-        for docname in getattr(env, "heapscope_ledger_docs", ()):
-            if docname in env.found_docs and docname not in docnames:
-                docnames.append(docname)
+        live = _live(env) & set(env.found_docs)
+        docnames.extend(sorted(live - set(docnames)))

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ _LIBRARIES = ("cffi", "ipykernel", "ipython", "matplotlib", "numpy")
 _CLAIM = re.compile(r"""\bclaim\(\s*["']([\w.-]+)["']""")
 
 
+@cache
 def tools() -> dict[str, str]:
     """Return the version of each tool and library whose change changes outputs."""
     found = {tool.name: tool.version or "missing" for tool in doctor.tools()}

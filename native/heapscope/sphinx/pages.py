@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _CLAIM = re.compile(r'(<p class="hs-claim[^"]*" id="claim-([\w.-]+)"[^>]*>)(.*?)(</p>)', re.DOTALL)
 _PREDICT = re.compile(r"<p><strong>Predict\.</strong>")
+_ASKED = re.compile(r"<p>(<strong>(?:(?!</?p>|</strong>).)*</strong>)</p>", re.DOTALL)
 _HERE = Path(__file__).parent
 _PACKAGE = Path(heapscope.__file__).parent
 
@@ -21,7 +22,7 @@ _PACKAGE = Path(heapscope.__file__).parent
 def register(app: Sphinx) -> None:
     """Serve the package's own css and js from the site."""
     app.connect("builder-inited", _assets)
-    app.connect("html-page-context", _mark_predictions)
+    app.connect("html-page-context", _mark)
     app.connect("html-page-context", _link_claims)
 
 
@@ -41,13 +42,12 @@ def _assets(app: Sphinx) -> None:
             app.add_js_file(path.name)
 
 
-def _mark_predictions(
-    _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any
-) -> None:
-    """Let the style sheet find the paragraphs that ask the reader for a prediction."""
+def _mark(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
+    """Let the style sheet find predictions and the questions, which Markdown has no class for."""
     body = context.get("body")
     if isinstance(body, str):
-        context["body"] = _PREDICT.sub('<p class="hs-predict"><strong>Predict.</strong>', body)
+        body = _PREDICT.sub('<p class="hs-predict"><strong>Predict.</strong>', body)
+        context["body"] = _ASKED.sub(r'<p class="hs-asked">\1</p>', body)
 
 
 def _link_claims(
