@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from notebook_shell import Shell
-
 from heapscope.teaching.questions import MIME, keys_of, question
+from notebook_shell import Shell
 
 TEXT = """\
 Before.

@@ -57,10 +57,11 @@ def keys_of(notebook: Path | Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     when its letters do not run from a on, or when an explanation begins with neither "Yes." nor
     "No.".
     """
-    if isinstance(notebook, Path):
-        notebook = json.loads(notebook.read_text("utf-8"))
+    content: Mapping[str, Any] = (
+        json.loads(notebook.read_text("utf-8")) if isinstance(notebook, Path) else notebook
+    )
     keys: dict[str, tuple[str, ...]] = {}
-    for name, text in _questions(notebook["cells"]):
+    for name, text in _questions(content["cells"]):
         if name in keys:
             raise ValueError(f"question {name} stands in the notebook twice")
         choices = [(m[1].lower(), m[2].strip()) for m in _CHOICE.finditer(text)]
