@@ -188,7 +188,12 @@ def wrap_go(text: str, file: str) -> str:
     uses_c = uses_c or '"C"' in imports
     imports = [spec for spec in imports if spec != '"C"']
     named = {spec.split('"')[1] for spec in imports}
-    imports += [f'"{path}"' for path in _packages(masked) if path not in named]
+    called = {_package_name(spec) for spec in imports}
+    imports += [
+        f'"{path}"'
+        for name, path in _packages(masked).items()
+        if path not in named and name not in called
+    ]
 
     parts = ["package main\n"]
     if uses_c:
@@ -238,12 +243,20 @@ def _go_item(masked: str, start: int) -> Item:
     return Item(start, at, line_of(masked, start))
 
 
-def _packages(masked: str) -> list[str]:
-    """Return the import paths of the packages whose names are used as ``name.Name``."""
+def _packages(masked: str) -> dict[str, str]:
+    """Return the packages whose names are used as ``name.Name``, with their import paths."""
     used = set(re.findall(r"(?<![\w.)\]])([a-z]\w*)\.[A-Z]", masked))
-    return sorted(
-        path for name, path in PACKAGES.items() if name in used and not _declared(masked, name)
-    )
+    return {
+        name: PACKAGES[name]
+        for name in sorted(used & PACKAGES.keys())
+        if not _declared(masked, name)
+    }
+
+
+def _package_name(spec: str) -> str:
+    """Return the name that an import gives: ``f "fmt"`` f, ``"math/rand/v2"`` rand."""
+    alias, path, _ = spec.split('"')
+    return alias.strip() or re.sub(r"/v\d+$", "", path).rpartition("/")[2]
 
 
 def _declared(masked: str, name: str) -> bool:
