@@ -67,7 +67,7 @@ def film_frames(film: Film) -> Frames:
     steps = Grid(
         ("step", "what was called", "what came of it", "the heap then"),
         tuple(
-            (str(n), event(film, n) or "start", came(shot), words.sentence(shot))
+            (str(n), event(film, n), came(shot), words.sentence(shot))
             for n, shot in enumerate(film.frames)
         ),
         film.title or "Film",
@@ -80,7 +80,13 @@ def film_frames(film: Film) -> Frames:
 
 def event(film: Film, number: int) -> str:
     """Return what happened just before frame `number`: the source line, or the calls."""
-    return film.statement(number)
+    said = film.statement(number)
+    if said:
+        return said
+    if number == 0:
+        return "start"
+    wrote = any(word.changed for word in film.frames[number].words)
+    return "the program writes" if wrote else "nothing changes"
 
 
 def came(shot: Snapshot) -> str:
@@ -93,7 +99,7 @@ def came(shot: Snapshot) -> str:
 def _frame(film: Film, number: int) -> str:
     shot = film.frames[number]
     broken = " hs-broken" if shot.faults else ""
-    call = html.escape(event(film, number) or "start")
+    call = html.escape(event(film, number))
     line = f" · line {shot.line}" if shot.line is not None else ""
     changes = came(shot)
     why = f'<p class="hs-dim">{html.escape(changes)}</p>' if changes else ""

@@ -11,7 +11,7 @@ from heapscope.views.pen import Pen
 
 INSET = 3.0
 """Words of one owner touch; between two owners are twice so many pixels."""
-FAINT = 0.52
+FAINT = 0.5
 """Width of a character of the sans-serif font in ems, on the safe side (to break lines)."""
 
 
@@ -40,8 +40,8 @@ class Shape:
         return self.cells + 2 * self.word
 
 
-WIDE = Shape(labels=68, cells=88, word=152, cards=418, width=656)
-WITH_POINTERS = Shape(labels=130, cells=148, word=141, cards=454, width=672, pointers=46, size=11.5)
+WIDE = Shape(labels=68, cells=88, word=156, cards=420, width=664)
+WITH_POINTERS = Shape(labels=132, cells=152, word=150, cards=472, width=704, pointers=46)
 NARROW = Shape(labels=48, cells=60, word=130, cards=None, width=322, size=11.0)
 
 _PAINT = {
@@ -203,6 +203,7 @@ class Drawing:
             self._ring(left, top, width, height)
         self._value(word, x, y, column, ink, dim)
         self._bytes(word, x, y, column, ink, dim)
+        self._changed(word, x, y, top + height, ink)
 
     def _value(self, word: Word, x: float, y: float, column: float, ink: str, dim: str) -> None:
         text = words.text_of(word.data)
@@ -237,6 +238,8 @@ class Drawing:
             note = "size of the free block" if self.shape.cards else "free size"
         elif word.role is Role.LINK:
             note = _link_name(self.snapshot, word)
+        if word.fault is not None:
+            value += " ✗"
         zero = value == "0"
         if value:
             long = self.shape.cards is None and len(value) > 7
@@ -303,11 +306,14 @@ class Drawing:
                 bold=bold,
                 columns=[p for _, p in marks],
             )
+
+    def _changed(self, word: Word, x: float, y: float, bottom: float, ink: str) -> None:
+        """Draw a line under the bytes that changed, and a ▲ that stands under each run of them."""
+        column = (self.shape.word - 10) / 8
         for first, last in _runs(word.changed):
             left, right = x + 6 + first * column, x + 4 + (last + 1) * column
-            self._notch((left + right) / 2, y + 43, ink)
-            if last > first:
-                self.pen.path([[(left, y + 38), (right, y + 38)]], edge=ink, width=1.5)
+            self.pen.path([[(left, y + 37), (right, y + 37)]], edge=ink, width=1.5)
+            self._notch((left + right) / 2, min(y + 43, bottom - 2.5), ink)
 
     def _ring(self, x: float, y: float, width: float, height: float) -> None:
         self.pen.box(x + 1, y + 1, width - 2, height - 2, edge="edge", line=3)
@@ -349,7 +355,7 @@ class Drawing:
             self.pen.text(
                 self.shape.labels,
                 y + 34,
-                _fit(text, self.shape.labels - (self.shape.pointers or 0), size),
+                _fit(text, self.shape.labels - (self.shape.pointers or 0), 1.2 * size),
                 size=size,
                 colour=colour,
                 mono=True,
@@ -406,7 +412,7 @@ class Drawing:
                 if not mine:
                     continue
                 colour = "ink" if live else "fault-text"
-                text = _fit(", ".join(_pointing(p) for p in mine), s.pointers - 8, 13)
+                text = _fit(", ".join(_pointing(p) for p in mine), s.pointers - 8, 15)
                 wide = min(s.pointers, 7.9 * len(text) + 12)
                 left = s.pointers - wide
                 dash = None if live else (4.0, 3.0)
