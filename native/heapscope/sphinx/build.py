@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sphinx.util import logging
 
 from heapscope.sphinx import execute, fingerprint, records
+from heapscope.teaching import statements
+from heapscope.teaching.statements import Statement
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -55,9 +57,9 @@ def checked(env: BuildEnvironment) -> list[records.Checked]:
     return found
 
 
-def claims(env: BuildEnvironment) -> dict[str, dict[str, Any]]:
+def claims(env: BuildEnvironment) -> dict[str, Statement]:
     """Return claims.yml as this build read it."""
-    found: dict[str, dict[str, Any]] = getattr(env, "heapscope_claims_by_id", {})
+    found: dict[str, Statement] = getattr(env, "heapscope_claims_by_id", {})
     return found
 
 
@@ -66,7 +68,7 @@ def prepare(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     source = Path(app.srcdir)
     claims_path = source / app.config.heapscope_claims
     try:
-        claims_by_id = records.load_claims(claims_path)
+        claims_by_id = dict(statements.load(claims_path)) if claims_path.is_file() else {}
     except ValueError as error:
         _log.warning("%s", error, location=str(claims_path), type=_TYPE)
         claims_by_id = {}
@@ -76,10 +78,10 @@ def prepare(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     for docname, book in books.items():
         if book.fresh and docname not in docnames:
             docnames.append(docname)
+        found += records.claims_in(docname, book.nb)  # up to the cell that failed, if one did
         if book.error is not None:
             problems.append(records.Problem(docname, book.error))
             continue
-        found += records.claims_in(docname, book.nb)
         problems += records.question_problems(docname, book.nb)
     problems += records.claim_problems(found, claims_by_id)
     for problem in problems:
@@ -91,7 +93,7 @@ def prepare(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
 
 
 def _executed(
-    app: Sphinx, env: BuildEnvironment, claims_path: Path, claims_by_id: dict[str, Any]
+    app: Sphinx, env: BuildEnvironment, claims_path: Path, claims_by_id: dict[str, Statement]
 ) -> dict[str, execute.Notebook]:
     """Execute the book's notebooks and return them by docname, in the order of the pages."""
     config = env.mystnb_config  # type: ignore[attr-defined]  # set by myst-nb
@@ -143,7 +145,7 @@ def _again(
     env: BuildEnvironment,
     docnames: list[str],
     found: list[records.Checked],
-    claims_by_id: dict[str, Any],
+    claims_by_id: dict[str, Statement],
 ) -> None:
     """Keep the records, and have the pages made from them read again when they changed."""
     now = (found, claims_by_id, bool(app.config.ledger_complete), fingerprint.tools())

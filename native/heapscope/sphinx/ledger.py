@@ -17,6 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from heapscope.sphinx import build
 from heapscope.sphinx.records import Checked
+from heapscope.teaching.statements import Statement
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -95,9 +96,9 @@ class Ledger(SphinxDirective):
                         location=self.env.docname,
                         type="heapscope",
                     )
-        sections: dict[str, list[Mapping[str, Any]]] = {}
+        sections: dict[str, list[Statement]] = {}
         for claim in claims.values():
-            sections.setdefault(str(claim.get("section", "Other")), []).append(claim)
+            sections.setdefault(claim.section, []).append(claim)
         result: list[nodes.Node] = [self._summary(states)]
         for title, entries in sections.items():
             result.append(self._section(title, entries, found, states))
@@ -114,22 +115,21 @@ class Ledger(SphinxDirective):
     def _section(
         self,
         title: str,
-        entries: Iterable[Mapping[str, Any]],
+        entries: Iterable[Statement],
         found: Mapping[str, list[Checked]],
         states: Mapping[str, str],
     ) -> nodes.Node:
         section = nodes.section(ids=[nodes.make_id(f"section {title}")], classes=["hs-ledger"])
         section += nodes.title("", title)
         for claim in entries:
-            name = str(claim["id"])
-            section += self._row(claim, found[name], states[name])
+            section += self._row(claim, found[claim.id], states[claim.id])
         return section
 
-    def _row(self, claim: Mapping[str, Any], found: list[Checked], state: str) -> nodes.Node:
-        name, verdict = str(claim["id"]), str(claim.get("verdict", ""))
+    def _row(self, claim: Statement, found: list[Checked], state: str) -> nodes.Node:
+        name, verdict = claim.id, claim.verdict
         classes = ["hs-ledger-row", f"hs-state-{state}", f"hs-verdict-{verdict}"]
         row = nodes.container(ids=[anchor(name)], classes=classes)
-        statement, messages = self.state.inline_text(str(claim.get("statement", name)), self.lineno)
+        statement, messages = self.state.inline_text(claim.statement, self.lineno)
         row += nodes.paragraph("", "", *statement, classes=["hs-ledger-statement"])
         row += messages
         facts = nodes.bullet_list(classes=["hs-ledger-facts"])
@@ -147,11 +147,11 @@ class Ledger(SphinxDirective):
         versions = _versions([one.record.get("versions", {}) for one in found])
         if versions:
             fact("With:", nodes.Text(versions))
-        lines = str(claim.get("article_lines", "") or "")
+        lines = claim.article_lines
         where = f" (line{'s' if '-' in lines or ',' in lines else ''} {lines})" if lines else ""
-        fact("Article:", nodes.Text(VERDICTS.get(verdict, verdict) + where))
-        for source in claim.get("source", ()):
-            cited, messages = self.state.inline_text(str(source), self.lineno)
+        fact("Article:", nodes.Text(VERDICTS[verdict] + where))
+        for source in claim.source:
+            cited, messages = self.state.inline_text(source, self.lineno)
             fact("Source:", *cited)
             row += messages
         return row

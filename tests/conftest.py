@@ -1,0 +1,39 @@
+"""What tests of several folders share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def html() -> Path:
+    """The built book."""
+    folder = ROOT / "_build" / "html"
+    if not (folder / "index.html").is_file():
+        pytest.fail("the book is not built: make book")
+    return folder
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `page_name` once for each page of the built book."""
+    if "page_name" in metafunc.fixturenames:
+        folder = ROOT / "_build" / "html"
+        pages = sorted(
+            str(path.relative_to(folder))
+            for path in folder.rglob("*.html")
+            if "_static" not in path.parts
+        )
+        metafunc.parametrize("page_name", pages or ["index.html"])
+    if "notebook_path" in metafunc.fixturenames:
+        notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+        metafunc.parametrize("notebook_path", notebooks, ids=lambda path: path.stem)
