@@ -80,13 +80,26 @@ void hs_close(hs_heap *heap) {
     }
     dlclose(heap->handle);
     free(heap->words);
+    free(heap->pieces);
     memset(heap, 0, sizeof *heap);
 }
 
 /* ---- finding the arena and its pieces */
 
+static int add_piece(hs_heap *heap, hs_piece piece) {
+    if (heap->piece_count == heap->piece_room) {
+        size_t room = heap->piece_room != 0 ? 2 * heap->piece_room : 64;
+        hs_piece *pieces = realloc(heap->pieces, room * sizeof *pieces);
+        if (pieces == NULL) return -1;
+        heap->pieces = pieces;
+        heap->piece_room = room;
+    }
+    heap->pieces[heap->piece_count++] = piece;
+    return 0;
+}
+
 /* In an arena that was used once, every empty bin is a list of its own header, and the arena's
- * top, which has been made, lies behind no bin. One block may be on a bin already. */
+ * top has been made. One block may be on a bin already. */
 static int is_arena(const hs_heap *heap, uintptr_t at) {
     const hs_layout *layout = &heap->layout;
     size_t empty = 0;
@@ -109,8 +122,8 @@ int hs_locate(hs_heap *heap, uintptr_t low, uintptr_t high) {
 }
 
 /* Follow main_arena's top. A libc that is not the program's first one never uses brk: sysmalloc
- * maps a piece of at least 1 MiB, grows it when the next mapping happens to follow, and otherwise
- * leaves the old piece behind two fenceposts (malloc.c, sysmalloc). system_mem says how much. */
+ * maps a piece, grows it when the next mapping happens to follow, and otherwise leaves the old
+ * piece behind two fenceposts (malloc.c, sysmalloc). system_mem says how much. */
 static void follow_top(hs_heap *heap) {
     uintptr_t arena = heap->main_arena;
     uintptr_t top = load(arena + heap->layout.top);
@@ -126,9 +139,8 @@ static void follow_top(hs_heap *heap) {
             return;
         }
     }
-    if (heap->piece_count == HS_MOST_PIECES) return;
-    hs_piece *piece = &heap->pieces[heap->piece_count++];
-    *piece = (hs_piece){.base = end - grown, .end = end, .first = end - grown, .arena = arena};
+    uintptr_t base = end - grown;
+    add_piece(heap, (hs_piece){.base = base, .end = end, .first = base, .arena = arena});
 }
 
 int hs_add_thread_heap(hs_heap *heap, uintptr_t base, uintptr_t first, uintptr_t arena,
@@ -138,10 +150,11 @@ int hs_add_thread_heap(hs_heap *heap, uintptr_t base, uintptr_t first, uintptr_t
         heap->pieces[i].end = base + length;
         return 0;
     }
-    if (heap->piece_count == HS_MOST_PIECES) return -1;
-    heap->pieces[heap->piece_count++] = (hs_piece){
-        .base = base, .end = base + length, .first = first, .arena = arena, .thread = 1};
-    return 0;
+    return add_piece(heap, (hs_piece){.base = base,
+                                      .end = base + length,
+                                      .first = first,
+                                      .arena = arena,
+                                      .thread = 1});
 }
 
 int hs_add_table(hs_heap *heap, uintptr_t user) {

@@ -12,7 +12,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HS_MOST_PIECES 64
 #define HS_MOST_TABLES 16
 
 /* Offsets in bytes; numbers of entries. fast_number is 0 where there are no fastbins. */
@@ -44,8 +43,8 @@ typedef struct {
     uintptr_t main_arena;
     size_t system_mem;      /* of main_arena, after the last call */
     hs_layout layout;
-    hs_piece pieces[HS_MOST_PIECES];
-    size_t piece_count;
+    hs_piece *pieces;
+    size_t piece_count, piece_room;
     uintptr_t tables[HS_MOST_TABLES];
     size_t table_count;
     hs_word *words;
@@ -73,7 +72,7 @@ void hs_close(hs_heap *heap);
 
 /* Look for main_arena in [low, high), libc's writable data; 1 when it was found. */
 int hs_locate(hs_heap *heap, uintptr_t low, uintptr_t high);
-/* Tell of the heap of a thread arena; 0, or -1 when there is no room for one more. */
+/* Tell of the heap of a thread arena; 0, or -1 when there is no memory for one more. */
 int hs_add_thread_heap(hs_heap *heap, uintptr_t base, uintptr_t first, uintptr_t arena,
                        size_t length);
 /* Tell of a tcache table; 0, or -1 when there is no room for one more. */

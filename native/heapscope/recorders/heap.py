@@ -1,0 +1,772 @@
+"""A private heap in this process: a second copy of the system's libc, watched.
+
+``dlmopen(LM_ID_NEWLM, "libc.so.6")`` loads libc once more, with a main arena, tcache and thresholds
+of its own in the state of a fresh process (dlopen(3)).  Python's own blocks are not on it, so what
+is seen there is what the notebook did.  One difference to a program's first heap: it grows with
+mmap instead of brk (malloc.c, ``__always_fail_morecore``), piece by piece.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno as errnos
+import gc
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from heapscope._heap import ffi
+from heapscope._heap import lib as C  # noqa: N812 (it is the C side)
+from heapscope.glibc.decode import decode
+from heapscope.glibc.layout import Layout
+from heapscope.glibc.reading import Mapping as Range
+from heapscope.glibc.reading import RawPointer, Reading
+from heapscope.model.canonical import Canon
+from heapscope.model.film import Film, Reel
+from heapscope.model.snapshot import HEADER, WORD, Event, Snapshot
+from heapscope.recorders.calls import Call, Calls, event
+from heapscope.recorders.memory import BadAddressError, read, writable_data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOST_FRAMES = 400
+"""A heap's film keeps so many frames."""
+MOST_BYTES = 64 << 20
+"""… and so many bytes."""
+WHOLE_BLOCK = 1 << 20
+"""Of a block with a mapping of its own, so many bytes are copied for a film or picture."""
+_MMAPPED, _OTHER_ARENA = 2, 4  # flags M and A of a size word
+
+
+class HeapError(RuntimeError):
+    """A private heap cannot do what was asked."""
+
+
+class RefusedError(HeapError):
+    """A call was not made, because in C it would have been undefined behaviour."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The raw heap after a call, or after the program wrote to it."""
+
+    calls: int  # how many calls had been made
+    written: bool  # True: the program's own writes since the last call
+    reading: Reading
+
+
+class Lib:
+    """The functions of one private libc; each does and returns what its C namesake does.
+
+    Pointers are plain cffi pointers, errno is ``heap.ffi.errno``.  A call whose behaviour would be
+    undefined is refused with :class:`RefusedError` (unless ``Heap(check=False)``).
+    """
+
+    def __init__(self, heap: Heap, run: Callable[..., Any] | None = None) -> None:
+        self._heap = heap
+        self._run = run
+
+    def _call(self, function: str, block: Any, size: int | None, *args: Any) -> Any:
+        if self._run is None:
+            return self._heap._call(function, block, size, args, 0)
+        return self._run(self._heap._call, function, block, size, args, 1)
+
+    def malloc(self, size: int) -> Any:
+        """Return a block of `size` bytes, not initialised, or NULL (C17 7.22.3.4)."""
+        return self._call("malloc", None, size, size)
+
+    def calloc(self, number: int, size: int) -> Any:
+        """Return a block for `number` objects of `size` bytes, all zero, or NULL (C17 7.22.3.2)."""
+        return self._call("calloc", None, number * size, number, size)
+
+    def realloc(self, block: Any, size: int) -> Any:
+        """Resize `block`, which may move it; NULL leaves it as it was (C17 7.22.3.5)."""
+        return self._call("realloc", block, size, block, size)
+
+    def reallocarray(self, block: Any, number: int, size: int) -> Any:
+        """Like realloc for `number` times `size` bytes; NULL when that overflows (malloc(3))."""
+        return self._call("reallocarray", block, number * size, block, number, size)
+
+    def aligned_alloc(self, alignment: int, size: int) -> Any:
+        """Return a block whose address is a multiple of `alignment` (C17 7.22.3.1)."""
+        return self._call("aligned_alloc", None, size, alignment, size)
+
+    def memalign(self, alignment: int, size: int) -> Any:
+        """Return a block whose address is a multiple of `alignment` (posix_memalign(3))."""
+        return self._call("memalign", None, size, alignment, size)
+
+    def posix_memalign(self, where: Any, alignment: int, size: int) -> int:
+        """Store an aligned block in ``where[0]``; return 0 or an errno (posix_memalign(3))."""
+        result: int = self._call("posix_memalign", None, size, where, alignment, size)
+        return result
+
+    def strdup(self, text: Any) -> Any:
+        """Return a block with a copy of the C string (or bytes) `text` (strdup(3))."""
+        if isinstance(text, (bytes, bytearray)):
+            text = ffi.new("char[]", bytes(text))
+        size = len(ffi.string(ffi.cast("char *", text))) + 1
+        return self._call("strdup", None, size, text)
+
+    def free(self, block: Any) -> None:
+        """Give `block` back; NULL is allowed (C17 7.22.3.3)."""
+        self._call("free", block, None, block)
+
+    def malloc_usable_size(self, block: Any) -> int:
+        """Return how many bytes of `block` may be used (malloc_usable_size(3))."""
+        result: int = self._call("malloc_usable_size", block, None, block)
+        return result
+
+    def malloc_trim(self, pad: int) -> int:
+        """Give free memory back to the kernel; 1 when there was some (malloc_trim(3))."""
+        result: int = self._call("malloc_trim", None, None, pad)
+        return result
+
+    def mallopt(self, parameter: int, value: int) -> int:
+        """Set an allocation parameter; 1 on success (mallopt(3))."""
+        result: int = self._call("mallopt", None, None, parameter, value)
+        return result
+
+    def memset(self, block: Any, byte: int, size: int) -> Any:
+        """Fill `size` bytes (C17 7.24.6.1); nothing checks that they are yours."""
+        if size:
+            ffi.buffer(ffi.cast("char *", block), size)[:] = bytes([byte & 255]) * size
+        return block
+
+    def memcpy(self, to: Any, source: Any, size: int) -> Any:
+        """Copy `size` bytes from a pointer or bytes (C17 7.24.2.1)."""
+        ffi.memmove(to, source, size)
+        return to
+
+    def strlen(self, text: Any) -> int:
+        """Return the length of a C string (C17 7.24.6.3)."""
+        return len(ffi.string(ffi.cast("char *", text)))
+
+    def __repr__(self) -> str:
+        return f"<the libc of {self._heap!r}>"
+
+
+_FUNCTIONS: dict[str, Any] = {
+    name: getattr(C, f"hs_{name}")
+    for name in (
+        "malloc",
+        "calloc",
+        "realloc",
+        "reallocarray",
+        "aligned_alloc",
+        "posix_memalign",
+        "memalign",
+        "strdup",
+        "free",
+        "malloc_usable_size",
+        "malloc_trim",
+        "mallopt",
+    )
+}
+_POINTERS = frozenset({"realloc", "reallocarray", "free", "malloc_usable_size"})
+_RETURN_BLOCKS = frozenset(
+    {"malloc", "calloc", "realloc", "reallocarray", "aligned_alloc", "memalign", "strdup"}
+)
+_open: weakref.WeakSet[Heap] = weakref.WeakSet()
+
+
+class Heap:
+    """A private glibc heap.
+
+    ``heap.lib`` calls it, ``heap`` as the last line of a cell draws it.  It belongs to the thread
+    that opened it; :meth:`thread` lends it to another one.  ``check=False`` leaves every call to
+    glibc: a wrong one ends this process.
+    """
+
+    last: weakref.ref[Heap] | None = None
+    """The heap used last, which :func:`heapscope.child` tells of."""
+
+    def __init__(self, check: bool = True, name: str | None = None) -> None:
+        self.ffi = ffi
+        self.name_of_heap = name
+        self.glibc = _version()
+        self.layout = Layout.for_version(self.glibc)
+        self._c = self._opened()
+        self._c.check = bool(check) and self.layout.known
+        self._close = weakref.finalize(self, _shut, self._c)
+        self._check = check
+        self._owner = threading.get_ident()
+        self._me = weakref.ref(self)
+        self._calls = Calls()
+        self._canon = Canon()
+        self._frames: list[_Frame] = []
+        self._frame_bytes = 0
+        self._cut: str | None = None  # why the film goes no further
+        self._high: dict[int, int] = {}  # by a piece's base: how far it was ever handed out
+        self._mmaps: dict[int, tuple[int, int]] = {}  # user address -> (base, length)
+        self._tables: list[int] = []
+        self._searched = 0  # pieces that were there when tables were last looked for
+        self._old_names: dict[int, set[str]] = {}  # of blocks that an address held before
+        self._in_child: Callable[[dict[str, Any]], None] | None = None
+        self.lib = Lib(self)
+        _open.add(self)
+
+    # ---- opening and closing
+
+    def _opened(self) -> Any:
+        """Load one more libc; where the loader's room is used up, drop forgotten heaps first."""
+        layout, facts = ffi.new("hs_layout *"), self.layout
+        arena, tcache = facts.arena, facts.tcache
+        layout.arena_size, layout.top = arena.size, arena.top
+        layout.fast, layout.fast_number = arena.fastbins or 0, arena.fastbin_number
+        layout.bins, layout.bins_number = arena.bins, 2 * facts.bins.last
+        layout.system_mem, layout.min_large = arena.system_mem, facts.bins.min_large
+        layout.table_size, layout.entries = tcache.size, tcache.entries
+        layout.entries_number = tcache.bins
+        layout.safe_linking, layout.link_shift = facts.safe_linking, facts.link_shift
+        heap, error = ffi.new("hs_heap *"), ffi.new("char[]", 512)
+        for attempt in ("first", "after a collection", "after forgetting IPython's history"):
+            if C.hs_open(heap, layout, error, len(error)) == 0:
+                return heap
+            if attempt == "first":
+                gc.collect()
+            else:
+                _forget_history()
+        said = ffi.string(error).decode(errors="replace")
+        count = len(_open)
+        raise HeapError(
+            f"no further private heap can be opened while {count} are open: close one with "
+            f"heap.close(), or open heaps with `with Heap() as heap:`. The loader said: {said}"
+        )
+
+    def close(self) -> None:
+        """Unload the private libc. Its pointers read as zeros afterwards; calls are refused."""
+        self._close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the heap was closed."""
+        return not self._close.alive
+
+    def __enter__(self) -> Heap:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # ---- calls
+
+    def _call(
+        self, function: str, block: Any, size: int | None, args: tuple[Any, ...], thread: int
+    ) -> Any:
+        """Make one call, watched. Runs in the thread that shall make it."""
+        numbers = tuple(a if type(a) is int else _address(a) for a in args)
+        if function in ("posix_memalign", "strdup"):
+            numbers = (0, *numbers[1:])  # a pointer to Python's memory tells nothing
+        address = _address(block) if function in _POINTERS else 0
+        self._may_call(function, address, thread)
+        Heap.last = self._me
+        if self._in_child is not None:
+            self._in_child({"about": function, "names": self._variables(_caller())})
+        elif self._cut is None:
+            self._note_writes(function == "malloc_usable_size")
+        if address and self._calls.live(address) and self._calls.blocks[address].name is None:
+            self._take_names(self._variables(_caller()), address)
+        result = _FUNCTIONS[function](self._c, *args)
+        code = ffi.errno
+        if self._c.refused:
+            raise self._spoiled(function)
+        returned = self._returned(function, args, result)
+        failed = function in _RETURN_BLOCKS and not returned and bool(size)
+        call = Call(
+            len(self._calls.log) + 1,
+            function,
+            numbers,
+            address,
+            size,
+            returned,
+            errnos.errorcode.get(code, str(code)) if failed else None,
+            thread,
+        )
+        self._took(call)
+        if self._in_child is not None:
+            self._in_child({"made": call, "ranges": list(self._mmaps.values())})
+        elif self._cut is None and function != "malloc_usable_size":
+            self._record(False)
+        ffi.errno = code
+        return result
+
+    def _may_call(self, function: str, address: int, thread: int) -> None:
+        """Refuse what would be undefined, or is for another thread."""
+        if not self._close.alive:
+            raise HeapError(
+                f"{function} was not called: this heap is closed. Open another one: heap = Heap()"
+            )
+        if not thread and threading.get_ident() != self._owner:
+            raise HeapError(
+                f"{function} was not called: this heap belongs to the thread that opened it, and "
+                "another thread would be given an arena of its own. To see that, call from "
+                "`with heap.thread() as other: other.malloc(24)`"
+            )
+        if address and self._check and self._in_child is None and not self._calls.live(address):
+            from heapscope.recorders.refusal import not_live
+
+            raise RefusedError(not_live(self, function, address))
+
+    def _spoiled(self, function: str) -> RefusedError:
+        """Say which word was written, by whom it could be, and what glibc would do."""
+        from heapscope.recorders.refusal import spoiled
+
+        bad = self._c.bad
+        return RefusedError(spoiled(self, function, int(bad.at), int(bad.value)))
+
+    def _returned(self, function: str, args: tuple[Any, ...], result: Any) -> int:
+        """Return the address of the block that a call returned; 0 for none."""
+        if function in _RETURN_BLOCKS:
+            return _address(result)
+        if function == "posix_memalign" and result == 0:
+            return _address(args[0][0])
+        return 0
+
+    def _took(self, call: Call) -> None:
+        """Bring everything up to date after a call that was made."""
+        calls, block = self._calls, call.block
+        old = calls.blocks.get(block) if block else None
+        calls.add(call)
+        if block in self._mmaps and not calls.live(block):
+            del self._mmaps[block]
+        if old is not None and old.name is not None:
+            self._old_names.setdefault(block, set()).add(old.name)
+        if not self._c.ready:
+            self._locate()
+        result = call.result
+        if result:
+            word = _word(result - WORD)
+            if word & _MMAPPED:
+                before = _word(result - HEADER) & self.layout.mmap_offset_mask
+                base = result - HEADER - before
+                length = before + (word & ~7) + self.layout.mmap_extra
+                self._mmaps[result] = base, length
+            elif word & _OTHER_ARENA:
+                self._thread_heap(result)
+        if self._c.ready and (self._searched != self._c.piece_count or not self._tables):
+            self._find_tables()
+
+    def _locate(self) -> None:
+        """Find main_arena after the first call."""
+        if not self.layout.known:
+            return
+        inside = int(ffi.cast("uintptr_t", self._c.malloc_))
+        low, high = writable_data(inside)
+        if C.hs_locate(self._c, low, high):
+            C.hs_remember(self._c)
+
+    def _thread_heap(self, user: int) -> None:
+        """Tell the C side of the heap of a thread arena (arena.c, heap_for_ptr)."""
+        base = user & -self.layout.heap_max
+        arena = _word(base + self.layout.ar_ptr)
+        length = _word(base + self.layout.heap_size)
+        own = arena == base + self.layout.heap_info
+        first = base + (self.layout.thread_first if own else self.layout.heap_info)
+        if C.hs_add_thread_heap(self._c, base, -(-first // 16) * 16, arena, length):
+            raise HeapError("too many thread arenas: close this heap and open another one")
+        C.hs_remember(self._c)
+
+    def _find_tables(self) -> None:
+        """Look for tcache tables that have come up: one to each arena here."""
+        self._searched = int(self._c.piece_count)
+        pieces = [self._c.pieces[i] for i in range(self._searched)]
+        for piece in pieces:
+            low, high = int(piece.first), int(piece.end)
+            if any(
+                int(p.base) <= table < int(p.end)
+                for table in self._tables
+                for p in pieces
+                if p.arena == piece.arena
+            ):
+                continue
+            found = self._table_in(low, high)
+            if found is not None:
+                self._tables.append(found)
+                C.hs_add_table(self._c, found)
+                C.hs_remember(self._c)
+
+    def _table_in(self, at: int, end: int) -> int | None:
+        """Return the user address of the tcache table among the first chunks from `at`."""
+        sizes, blocks = self.layout.tcache.chunks, self._calls.blocks
+        for _ in range(64):
+            if at + 2 * HEADER > end:
+                return None
+            size = _word(at + WORD) & ~7
+            if size in sizes and at + HEADER not in blocks:
+                return at + HEADER
+            if size < 2 * HEADER:
+                return None
+            at += size
+        return None
+
+    # ---- other threads
+
+    @contextlib.contextmanager
+    def thread(self) -> Iterator[Lib]:
+        """Call from a second thread: ``with heap.thread() as other: other.malloc(24)``.
+
+        Each call waits for its end, so nothing runs at the same time; the thread has a tcache of
+        its own and, in glibc, an arena of its own (arena.c, arena_get2).
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="heapscope") as pool:
+
+            def run(call: Callable[..., Any], *args: Any) -> Any:
+                def there() -> tuple[Any, int]:
+                    result = call(*args)
+                    return result, ffi.errno
+
+                result, code = pool.submit(there).result()
+                ffi.errno = code
+                return result
+
+            yield Lib(self, run)
+
+    # ---- names
+
+    def name(self, **blocks: Any) -> None:
+        """Name blocks for the picture: ``heap.name(a=a, list=head)``."""
+        for name, pointer in blocks.items():
+            address = _address(pointer)
+            if address not in self._calls.blocks:
+                raise HeapError(f"{name} cannot be named: it is no block of this heap")
+            self._calls.rename(address, name)
+
+    def _variables(self, frame: Any = None) -> list[tuple[str, str, int]]:
+        """Return the pointers among the notebook's (and the caller's) variables.
+
+        Each is (name, C type, address), in order of first assignment.
+        """
+        spaces: list[Mapping[str, Any]] = [vars(sys.modules["__main__"])]
+        if frame is not None and frame.f_locals is not spaces[0]:
+            spaces.append(frame.f_locals)
+        found: dict[str, tuple[str, str, int]] = {}
+        for space in spaces:
+            for name, value in list(space.items()):
+                if type(value) is ffi.CData and not name.startswith("_"):
+                    kind = ffi.typeof(value)
+                    if kind.kind == "pointer" and value:
+                        found[name] = name, kind.cname, _address(value)
+        return list(found.values())
+
+    def _take_names(self, variables: list[tuple[str, str, int]], only: int | None = None) -> None:
+        for _name, _, address in variables:
+            asked = self._calls.blocks.get(address)
+            if asked is None or asked.name is not None or (only is not None and address != only):
+                continue
+            same = [n for n, _, a in variables if a == address]
+            fresh = [n for n in same if n not in self._old_names.get(address, ())]
+            self._calls.rename(address, (fresh or same)[-1 if not fresh else 0])
+
+    # ---- looking
+
+    def snapshot(self) -> Snapshot:
+        """Return the heap as it is now, decoded, at fixed addresses."""
+        self._must_be_open("drawn")
+        return decode(self._reading(names=True), None, self._canon)
+
+    def reading(self) -> Reading:
+        """Return the heap's raw bytes and calls, with real addresses."""
+        self._must_be_open("read")
+        return self._reading(names=True)
+
+    def film(self) -> Film:
+        """Return the session so far: a frame after each call, and where the program wrote."""
+        self._must_be_open("filmed")
+        self._take_names(self._variables(_caller()))
+        reel, calls = Reel(), Calls()
+        calls.named = dict(self._calls.named)
+        before: Reading | None = None
+        for frame in self._frames:
+            events: list[Event] = []
+            while len(calls.log) < frame.calls:
+                call = self._calls.log[len(calls.log)]
+                was = {user: calls.name(user) for user in calls.blocks}
+                calls.add(call)
+                events.append(event(call, was | {user: calls.name(user) for user in calls.blocks}))
+            if frame.written:
+                events.append(Event("write", _written(before, frame.reading, calls)))
+            reel.add(replace(frame.reading, blocks=dict(calls.blocks), events=tuple(events)))
+            before = frame.reading
+        film = reel.film(title=self.name_of_heap or "a private heap", language="calls")
+        return replace(film, caption=f"{film.caption} · {self._cut}") if self._cut else film
+
+    def _must_be_open(self, what: str) -> None:
+        if self.closed:
+            raise HeapError(f"this heap is closed and cannot be {what}. Open one: heap = Heap()")
+
+    def _reading(self, names: bool) -> Reading:
+        """Copy everything there is."""
+        ranges = [self._piece(i) for i in range(self._c.piece_count)]
+        for base, length in self._mmaps.values():
+            ranges.append(_mapping(base, length))
+        arena = None
+        if self._c.ready:
+            at = int(self._c.main_arena)
+            arena = at, bytes(ffi.buffer(ffi.cast("char *", at), self.layout.arena.size))
+        pointers: tuple[RawPointer, ...] = ()
+        if names:
+            variables = self._variables()
+            self._take_names(variables)
+            pointers = tuple(
+                RawPointer(name, kind, address)
+                for name, kind, address in variables
+                if self._knows(address)
+            )
+        return Reading(
+            glibc=self.glibc,
+            arch=_arch(),
+            mappings=tuple(ranges),
+            main_arena=arena,
+            tcache=tuple(self._tables),
+            blocks=dict(self._calls.blocks) if names else {},
+            pointers=pointers,
+            complete=True,
+        )
+
+    def _knows(self, address: int) -> bool:
+        """Whether an address is, or was, of this heap."""
+        if address in self._calls.blocks or address in self._calls.moved:
+            return True
+        pieces = (self._c.pieces[i] for i in range(self._c.piece_count))
+        return any(int(p.base) <= address < int(p.end) for p in pieces) or any(
+            base <= address < base + length for base, length in self._mmaps.values()
+        )
+
+    def _piece(self, index: int) -> Range:
+        """Copy one piece, as far as it was ever handed out."""
+        piece = self._c.pieces[index]
+        base, end = int(piece.base), int(piece.end)
+        top = _word(int(piece.arena) + self.layout.arena.top)
+        used = top + 2 * HEADER if base <= top < end else end
+        high = min(max(used, self._high.get(base, 0)), end)
+        self._high[base] = high
+        data = bytes(ffi.buffer(ffi.cast("char *", base), high - base))
+        kind = "thread heap" if piece.thread else "heap"
+        first = 0 if piece.thread else int(piece.first) - base
+        return Range(base, data, kind, end - base, first)
+
+    # ---- the film
+
+    def _record(self, written: bool) -> None:
+        """Keep the heap as it is now as a frame."""
+        reading = self._reading(names=False)
+        self._frame_bytes += sum(len(m.data) for m in reading.mappings)
+        if len(self._frames) >= MOST_FRAMES:
+            self._cut = f"the film shows the first {MOST_FRAMES} steps"
+        elif self._frame_bytes > MOST_BYTES:
+            self._cut = f"the film shows the first {MOST_BYTES >> 20} MiB of frames"
+        else:
+            self._frames.append(_Frame(len(self._calls.log), written, reading))
+
+    def _note_writes(self, only_asked: bool) -> None:
+        """Make a frame of what the program wrote since the last call."""
+        if not self._frames or only_asked:
+            return
+        last = self._frames[-1].reading.mappings
+        for index, old in enumerate(last):
+            size = len(old.data)
+            mapped = index < self._c.piece_count or old.base in [b for b, _ in self._mmaps.values()]
+            if size and mapped and ffi.buffer(ffi.cast("char *", old.base), size)[:] != old.data:
+                self._record(True)
+                return
+
+    # ---- shown
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<Heap: closed>"
+        live = sum(1 for asked in self._calls.blocks.values() if asked.freed is None)
+        blocks = "1 block" if live == 1 else f"{live} blocks"
+        return f"<Heap: glibc {self.glibc}, {blocks} in use after {len(self._calls.log)} calls>"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        if self.closed:
+            return {"text/plain": repr(self)}
+        from heapscope.views import figure
+
+        bundle: dict[str, Any] = figure(self.snapshot())._repr_mimebundle_()
+        return bundle
+
+
+def _address(pointer: Any) -> int:
+    """Return the address of a cffi pointer (or 0 for what is none, such as bytes)."""
+    if pointer is None:
+        return 0
+    try:
+        return int(ffi.cast("uintptr_t", pointer))
+    except TypeError:
+        return 0
+
+
+def _word(at: int) -> int:
+    """Return the 64-bit word at an address of the heap."""
+    return int(ffi.cast("uint64_t *", at)[0])
+
+
+def _mapping(base: int, length: int) -> Range:
+    """Copy a block that has a mapping of its own; of a long one the first part.
+
+    Pages that nobody touched read as zeros and cost nothing.
+    """
+    try:
+        data = read(base, min(length, WHOLE_BLOCK))
+    except BadAddressError:  # the program unmapped it behind our back
+        data = b""
+    trimmed = Range.trimmed(base, data, "mmap")
+    return replace(trimmed, size=length)
+
+
+def _version() -> str:
+    """Return the version of the system's glibc, which the private copy has too."""
+    return os.confstr("CS_GNU_LIBC_VERSION").split()[-1]  # type: ignore[union-attr]
+
+
+def _arch() -> str:
+    machine = os.uname().machine
+    return {"x86_64": "x86-64"}.get(machine, machine)
+
+
+def _shut(heap: Any) -> None:
+    """Close the C side (also when the Python side was collected, or Python ends)."""
+    C.hs_close(heap)
+
+
+def _forget_history() -> None:
+    """Drop the heaps that only IPython's output history still holds.
+
+    ``heap`` as the last line of a cell leaves a reference in ``Out`` and ``_`` for ever.
+    """
+    names = vars(sys.modules["__main__"])
+    history = names.get("Out", {})
+    for key, value in list(history.items()):
+        if isinstance(value, Heap):
+            history[key] = repr(value)
+    for name, value in list(names.items()):
+        if name.startswith("_") and isinstance(value, Heap):
+            names[name] = None
+    gc.collect()
+
+
+def _caller() -> Any:
+    """Return the frame that called into heapscope; None in a thread of ours."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("heapscope."):
+        frame = frame.f_back  # type: ignore[assignment]
+    return frame
+
+
+def _written(before: Reading | None, after: Reading, calls: Calls) -> str:
+    """Say which blocks hold the bytes in which two readings differ."""
+    old = {m.base: m.data for m in before.mappings} if before is not None else {}
+    touched: dict[str, None] = {}
+    for mapping in after.mappings:
+        was = old.get(mapping.base, b"").ljust(len(mapping.data), b"\0")
+        for place in range(0, len(mapping.data), WORD):
+            if mapping.data[place : place + WORD] == was[place : place + WORD]:
+                continue
+            at = mapping.base + place
+            holders = [u for u, a in calls.blocks.items() if u <= at < u + max(a.requested or 0, 1)]
+            touched[calls.name(holders[-1]) if holders else "bytes that are no block's"] = None
+    *most, last = touched or {"nothing new": None}
+    return f"{', '.join(most)} and {last} written" if most else f"{last} written"
+
+
+def _address(pointer: Any) -> int:
+    """Return the address of a cffi pointer (or 0 for what is none, such as bytes)."""
+    if pointer is None:
+        return 0
+    try:
+        return int(ffi.cast("uintptr_t", pointer))
+    except TypeError:
+        return 0
+
+
+def _word(at: int) -> int:
+    """Return the 64-bit word at an address of the heap."""
+    return int(ffi.cast("uint64_t *", at)[0])
+
+
+def _mapping(base: int, length: int) -> Range:
+    """Copy a block that has a mapping of its own; of a long one the first part.
+
+    Pages that nobody touched read as zeros and cost nothing.
+    """
+    try:
+        data = read(base, min(length, WHOLE_BLOCK))
+    except BadAddressError:  # the program unmapped it behind our back
+        data = b""
+    trimmed = Range.trimmed(base, data, "mmap")
+    return replace(trimmed, size=length)
+
+
+def _version() -> str:
+    """Return the version of the system's glibc, which the private copy has too."""
+    return os.confstr("CS_GNU_LIBC_VERSION").split()[-1]  # type: ignore[union-attr]
+
+
+def _arch() -> str:
+    machine = os.uname().machine
+    return {"x86_64": "x86-64"}.get(machine, machine)
+
+
+def _shut(heap: Any) -> None:
+    """Close the C side (also when the Python side was collected, or Python ends)."""
+    C.hs_close(heap)
+
+
+def _forget_history() -> None:
+    """Drop the heaps that only IPython's output history still holds.
+
+    ``heap`` as the last line of a cell leaves a reference in ``Out`` and ``_`` for ever.
+    """
+    names = vars(sys.modules["__main__"])
+    history = names.get("Out", {})
+    for key, value in list(history.items()):
+        if isinstance(value, Heap):
+            history[key] = repr(value)
+    for name, value in list(names.items()):
+        if name.startswith("_") and isinstance(value, Heap):
+            names[name] = None
+    gc.collect()
+
+
+def _caller() -> Any:
+    """Return the frame that called into heapscope; None in a thread of ours."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("heapscope."):
+        frame = frame.f_back  # type: ignore[assignment]
+    return frame
+
+
+def _written(before: Reading | None, after: Reading, calls: Calls) -> str:
+    """Say which blocks hold the bytes in which two readings differ."""
+    old = {m.base: m.data for m in before.mappings} if before is not None else {}
+    touched: dict[str, None] = {}
+    for mapping in after.mappings:
+        was = old.get(mapping.base, b"").ljust(len(mapping.data), b"\0")
+        for place in range(0, len(mapping.data), WORD):
+            if mapping.data[place : place + WORD] == was[place : place + WORD]:
+                continue
+            at = mapping.base + place
+            holders = [u for u, a in calls.blocks.items() if u <= at < u + max(a.requested or 0, 1)]
+            touched[calls.name(holders[-1]) if holders else "bytes that are no block's"] = None
+    names = list(touched)
+    if not names:
+        return "nothing new is written"
+    return (
+        f"{', '.join(names[:-1])} and {names[-1]}" * (len(names) > 1)
+        + names[0] * (len(names) == 1)
+        + " written"
+    )

@@ -1,0 +1,174 @@
+"""Why a call on a private heap was not made: the block's history, and what glibc would do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from heapscope.model.snapshot import HEADER, Chunk, Role, Snapshot, State, Word
+
+if TYPE_CHECKING:
+    from heapscope.recorders.heap import Heap
+
+SEE_IT = (
+    "To see it happen, let it happen in a process that may die: `with heapscope.child() as c:` and "
+    "the same call in its body; then look at c.signal and c.message."
+)
+_RULES = {
+    "free": "C17 7.22.3.3",
+    "realloc": "C17 7.22.3.5",
+    "reallocarray": "malloc(3)",
+    "malloc_usable_size": "malloc_usable_size(3)",
+}
+
+
+def not_live(heap: Heap, function: str, address: int) -> str:
+    """Explain why `function` may not be called with the pointer `address`."""
+    shot = heap.snapshot()
+    calls = heap._calls
+    asked = calls.blocks.get(address)
+    if asked is not None and asked.freed is not None:
+        name = calls.name(address)
+        by = "realloc to size 0" if calls.log[asked.freed - 1].function != "free" else "free"
+        what = f"{function}({name}) was not run: {name} was freed at call {asked.freed} ({by})"
+        what += f" after call {asked.call} had returned it, and nobody was given it since."
+        would = _would_again(heap, function, shot, address)
+    elif address in calls.moved:
+        to, number = calls.moved[address]
+        name = calls.name(to) if to in calls.blocks else "the block"
+        what = f"{function} was not run: realloc moved {name} away from this address at call "
+        what += f"{number}; use the pointer that realloc returned."
+        would = _would_again(heap, function, shot, address)
+    else:
+        what = f"{function} was not run: {_place(heap, address)}"
+        would = _would_foreign(heap, function, address)
+    rule = _RULES[function]
+    return f"{what} This is undefined behaviour ({rule}). {would} {SEE_IT}"
+
+
+def _place(heap: Heap, address: int) -> str:
+    """Say where a pointer leads that is no block of the heap."""
+    calls = heap._calls
+    for user, asked in calls.blocks.items():
+        inside = address - user
+        if 0 < inside <= (asked.requested or 0):
+            name = calls.name(user)
+            return f"the pointer is {inside} bytes into {name}; only {name} itself may be passed."
+    if heap._knows(address):
+        return "the pointer leads into this heap, but no call returned it."
+    return "this heap never returned that address: it is of another heap, the stack or Python's."
+
+
+def _would_again(heap: Heap, function: str, shot: Snapshot, address: int) -> str:
+    """Say what glibc does with a block that is free already."""
+    glibc = f"glibc {heap.glibc}"
+    if function != "free":
+        return f"{glibc} does not notice: it takes the size word for that of a block in use."
+    at = heap._canon.anywhere(address - HEADER)
+    chunk = None if at is None else next((c for c in shot.chunks if c.at == at), None)
+    if chunk is None:
+        if at is None or shot.chunk_holding(at + HEADER) is None:
+            return (
+                f"Its mapping is gone, so {glibc} would read an address where nothing is: SIGSEGV."
+            )
+        return f"{glibc} would take what is there now for a size word."
+    if chunk.state is State.TCACHE:
+        return f'{glibc} would find it in the tcache: "free(): double free detected in tcache 2".'
+    if chunk.state is State.IN_USE:
+        return f"{glibc} would free the block that has the address now, which is somebody else's."
+    if _tcache_takes(heap, shot, chunk):
+        return (
+            f"{glibc} would not notice, and put it on a second list: then malloc returns it twice."
+        )
+    if chunk.state is State.FASTBIN:
+        first = next((f.links[0].chunk for f in shot.lists if f.name == chunk.free_list), None)
+        if first == chunk.at:
+            return f'{glibc} would say "double free or corruption (fasttop)".'
+        return f"{glibc} would not notice, and tie the list into a loop."
+    if chunk.state is State.TOP:
+        return f'{glibc} would say "double free or corruption (top)".'
+    return f'{glibc} would say "double free or corruption (!prev)".'
+
+
+def _tcache_takes(heap: Heap, shot: Snapshot, chunk: Chunk) -> bool:
+    """Whether the tcache has room for a chunk of this size."""
+    facts = heap.layout.tcache
+    for index in range(facts.bins):
+        low, high = facts.bin_range(index)
+        if low <= chunk.size <= high:
+            name = facts.bin_name(index)
+            full = next((f for f in shot.lists if f.name == name and f.arena == "main"), None)
+            return full is None or len(full.links) < facts.default_count
+    return False
+
+
+def _would_foreign(heap: Heap, function: str, address: int) -> str:
+    glibc = f"glibc {heap.glibc}"
+    if function == "malloc_usable_size":
+        return f"{glibc} would take the eight bytes before it for a size word and answer with that."
+    if address % 16:
+        return f'{glibc} would say "{function}(): invalid pointer": blocks are 16 bytes apart.'
+    return (
+        f"{glibc} would take the eight bytes before it for a size word: a message, SIGSEGV, or "
+        "silent damage, whatever they hold."
+    )
+
+
+def spoiled(heap: Heap, function: str, at: int, was: int) -> str:
+    """Explain that a word which only the allocator may write has changed between two calls."""
+    shot = heap.snapshot()
+    now = int.from_bytes(_eight(at), "little")
+    where = heap._canon.anywhere(at)
+    word = next((w for w in shot.words if w.at == where), None)
+    what = _what(heap, shot, word, at)
+    text = (
+        f"{function} was not run: somebody wrote over {what}. It held {was:#x} and holds {now:#x}."
+    )
+    suspect = _suspect(shot, where)
+    if suspect is not None and suspect.usable:
+        text += f" {suspect.name} ends right before it: were more than its {suspect.usable} usable"
+        text += " bytes written?"
+    fault = next((f.text for f in shot.faults if f.at == where), None)
+    if fault:
+        text += f" What is impossible about it: {fault}."
+    return (
+        f"{text} glibc {heap.glibc} would go on with what the word says: stop with a message, "
+        f"crash, or hand out wrong memory. {SEE_IT} This heap can still "
+        "be drawn and closed; go on with a new one: heap = Heap()."
+    )
+
+
+def _eight(at: int) -> bytes:
+    from heapscope.recorders.memory import read
+
+    return read(at, 8)
+
+
+def _what(heap: Heap, shot: Snapshot, word: Word | None, at: int) -> str:
+    if word is None:
+        arena = int(heap._c.main_arena)
+        inside = arena <= at < arena + heap.layout.arena.size
+        return "a word of main_arena" if inside else "a word that only the allocator may write"
+    base = next(r for r in shot.regions if r.base <= word.at < r.end)
+    offset = f"at {base.name}+{word.at - base.base:#x}"
+    chunk = next((c for c in shot.chunks if c.at == word.chunk), None)
+    name = (chunk.name or chunk.label or chunk.state) if chunk is not None else "a chunk"
+    said = {
+        Role.SIZE: f"the size word of {name}",
+        Role.PREV_SIZE: f"the prev_size word of {name}",
+        Role.LINK: f"a link of the free block {name}",
+        Role.KEY: f"the tcache key of the free block {name}",
+        Role.TOP: "the size word of top",
+        Role.INTERNAL: "a word of the tcache table",
+    }
+    return f"{said.get(word.role, f'a word of {name}')} ({offset})"
+
+
+def _suspect(shot: Snapshot, where: int | None) -> Chunk | None:
+    """Return the block whose end lies right before a word, if it is in use."""
+    if where is None:
+        return None
+    for chunk in shot.chunks:
+        used = chunk.state is State.IN_USE and chunk.name is not None
+        if used and chunk.end <= where <= chunk.end + 8:
+            return chunk
+    return None
