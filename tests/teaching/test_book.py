@@ -14,6 +14,7 @@ import pytest
 import yaml
 from heapscope.teaching import statements
 from heapscope.teaching.conditions import Condition
+from heapscope.teaching.exercises import NotYet, Right, judge
 from heapscope.teaching.questions import keys_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,3 +154,64 @@ def test_each_question_has_one_key_and_is_computed_only_where_it_is_asked(path: 
         can_be = {n.value for n in ast.walk(given) if isinstance(n, ast.Constant)} & letters
         assert len(can_be) > 1, f"{name_of(call)}: the run has no say in {ast.unparse(given)}"
         assert keys[name_of(call)][0] in can_be
+
+
+# ---------------------------------------------------------------- exercises
+
+SOLUTION = re.compile(
+    r"<details><summary>Solution</summary>\s*```python\n(.*?)```.*?</details>", re.DOTALL
+)
+
+
+def definitions(path: Path) -> dict[str, Any]:
+    """Run what a notebook defines (functions, classes, methods), and nothing else of it."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    for source, cell in cells(path):
+        if "exercise" in cell["metadata"].get("tags", []):
+            continue
+        kept = [
+            node
+            for node in ast.parse(python(source)).body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            or (
+                isinstance(node, ast.Assign)
+                and all(
+                    isinstance(part, ast.Attribute | ast.Tuple | ast.Name | ast.expr_context)
+                    for part in ast.walk(node)
+                    if part is not node
+                )
+                and any(isinstance(part, ast.Attribute) for part in ast.walk(node.targets[0]))
+            )
+        ]
+        exec(compile(ast.Module(kept, []), path.name, "exec"), space)
+    return space
+
+
+def verdicts(path: Path, source: str) -> list[tuple[str, Right | NotYet]]:
+    """Run an answer in the notebook's own definitions; return what check says of it."""
+    found: list[tuple[str, Right | NotYet]] = []
+
+    def check(name: str, answer: object) -> None:
+        found.append((name, judge(name, answer)))
+
+    exec(source, {**definitions(path), "check": check})
+    return found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_start_of_each_exercise_is_not_right_and_its_solution_is(path: Path) -> None:
+    starts = [
+        source
+        for source, cell in cells(path)
+        if "exercise" in cell["metadata"].get("tags", []) and "check(" in source
+    ]
+    solutions = [
+        match[1] for source, _ in cells(path, "markdown") for match in SOLUTION.finditer(source)
+    ]
+    assert len(starts) == len(solutions), "each exercise has one solution, each solution its start"
+    for start, solution in zip(starts, solutions, strict=True):
+        ((name, first),) = verdicts(path, start)
+        ((same, last),) = verdicts(path, solution)
+        assert name == same
+        assert isinstance(first, NotYet), name
+        assert isinstance(last, Right), last
