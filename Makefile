@@ -43,7 +43,9 @@ bench: ready-test ## measure builds and heap calls against their floor
 lint: ready-test ## check the form of Python and C, and the spelling
 	@$(BIN)/ruff check --quiet --config native/pyproject.toml $(PYTHON_FILES)
 	@$(BIN)/ruff format --quiet --check --config native/pyproject.toml $(PYTHON_FILES)
-	@$(BIN)/mypy --config-file native/pyproject.toml $(PYTHON_FILES)
+	@$(BIN)/mypy --config-file native/pyproject.toml native/heapscope bench
+	@for folder in tests/*/; do \
+		$(BIN)/mypy --config-file native/pyproject.toml --no-error-summary "$$folder" || exit 1; done
 	@find native/src tests -name '*.[ch]' | xargs -r $(BIN)/clang-format --dry-run -Werror
 	@$(BIN)/codespell --toml native/pyproject.toml *.md book notebooks native tests bench .ci
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 VERDICTS = {
-    "holds": "the article is right",
-    "caveat": "right, with a caveat",
-    "wrong": "wrong or out of date",
-    "omitted": "not in the article",
+    "holds": "is right",
+    "caveat": "needs a caveat",
+    "wrong": "is wrong or out of date",
+    "omitted": "does not say it",
 }
 STATES = {
     "holds": "checked here",
@@ -150,10 +150,13 @@ class Ledger(SphinxDirective):
         lines = claim.article_lines
         where = f" (line{'s' if '-' in lines or ',' in lines else ''} {lines})" if lines else ""
         fact("Article:", nodes.Text(VERDICTS[verdict] + where))
+        cited: list[nodes.Node] = []
         for source in claim.source:
-            cited, messages = self.state.inline_text(source, self.lineno)
-            fact("Source:", *cited)
+            inline, messages = self.state.inline_text(source, self.lineno)
+            cited.append(nodes.inline("", "", *inline))
             row += messages
+        if cited:
+            fact("Source:" if len(cited) == 1 else "Sources:", *_joined(cited))
         return row
 
     def _where(self, name: str, found: list[Checked]) -> list[nodes.Node]:
