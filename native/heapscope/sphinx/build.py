@@ -78,12 +78,13 @@ def prepare(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     for docname, book in books.items():
         if book.fresh and docname not in docnames:
             docnames.append(docname)
-        found += records.claims_in(docname, book.nb)  # up to the cell that failed, if one did
-        if book.error is not None:
+        here = records.claims_in(docname, book.nb)  # up to the cell that failed, if one did
+        found += here
+        if book.error is not None:  # says what was wrong with the cell's claim, if that was it
             problems.append(records.Problem(docname, book.error))
             continue
+        problems += records.claim_problems(here, claims_by_id)
         problems += records.question_problems(docname, book.nb)
-    problems += records.claim_problems(found, claims_by_id)
     for problem in problems:
         _log.warning("%s", problem.text, location=problem.docname, type=_TYPE)
     for one in found:

@@ -1,0 +1,1 @@
+"""Benchmarks: each compares with a peer, or with a floor, measured in the same run."""
