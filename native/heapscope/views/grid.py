@@ -39,7 +39,7 @@ class Grid:
             cells += "".join(f"<td>{html.escape(x)}</td>" for x in others)
             rows.append(f"<tr>{cells}</tr>")
         return (
-            f'<table class="hs-table">{caption}<thead><tr>{head}</tr></thead>'
+            f'<table class="hs-grid">{caption}<thead><tr>{head}</tr></thead>'
             f"<tbody>{''.join(rows)}</tbody></table>"
         )
 

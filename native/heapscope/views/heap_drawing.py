@@ -42,7 +42,7 @@ class Shape:
 
 WIDE = Shape(labels=68, cells=88, word=156, cards=420, width=664)
 WITH_POINTERS = Shape(labels=132, cells=152, word=150, cards=472, width=704, pointers=46)
-NARROW = Shape(labels=48, cells=60, word=130, cards=None, width=322, size=11.0)
+NARROW = Shape(labels=43, cells=53, word=123, cards=None, width=300, size=10.5)
 
 _PAINT = {
     Role.SIZE: ("header", "on-dark", "on-dark-dim"),
@@ -202,8 +202,15 @@ class Drawing:
         if word.changed:
             self._ring(left, top, width, height)
         self._value(word, x, y, column, ink, dim)
-        self._bytes(word, x, y, column, ink, dim)
+        if s.cards is not None or self._says_more(word):
+            self._bytes(word, x, y, column, ink, dim)
         self._changed(word, x, y, top + height, ink)
+
+    def _says_more(self, word: Word) -> bool:
+        """Whether the bytes of a word say what its value does not: a phone has no room for all."""
+        if word.changed or word.fault is not None or word.role in (Role.LINK, Role.KEY):
+            return True
+        return not words.value(self.snapshot, word)
 
     def _value(self, word: Word, x: float, y: float, column: float, ink: str, dim: str) -> None:
         text = words.text_of(word.data)
@@ -242,7 +249,7 @@ class Drawing:
             value += " ✗"
         zero = value == "0"
         if value:
-            long = self.shape.cards is None and len(value) > 7
+            long = self.shape.cards is None and len(value) > 5
             size = 12 if long else 14
             self.pen.text(
                 x + 8,
@@ -264,8 +271,8 @@ class Drawing:
 
     def _flags(self, word: Word, x: float, y: float, fill: str) -> None:
         """Draw the boxes A M P: filled and lettered when set, else empty and struck through."""
-        box, step = 15.0, 18.0
-        start = x + self.shape.word - 8 - 2 * step - box
+        box, step = (15.0, 18.0) if self.shape.cards else (14.0, 16.0)
+        start = x + self.shape.word - 7 - 2 * step - box
         for number, (letter, bit) in enumerate((("A", 4), ("M", 2), ("P", 1))):
             left = start + number * step
             on = bool(word.value & bit)
@@ -283,7 +290,9 @@ class Drawing:
                 align="center",
             )
             if not on:
-                self.pen.path([[(left + 2.5, y + 19), (left + 12.5, y + 9)]], edge="on-dark-dim")
+                self.pen.path(
+                    [[(left + 2.5, y + 19), (left + box - 2.5, y + 9)]], edge="on-dark-dim"
+                )
 
     def _bytes(self, word: Word, x: float, y: float, column: float, ink: str, dim: str) -> None:
         size = self.shape.size
@@ -326,7 +335,8 @@ class Drawing:
 
     def _offset(self, at: int, y: float, *, bold: bool) -> None:
         region = words.region_of(self.snapshot, at)
-        text = f"+{at - region.base:#05x}" if region else f"{at:#x}"
+        sign = "+" if self.shape.cards else ""
+        text = f"{sign}{at - region.base:#05x}" if region else f"{at:#x}"
         size = 12.0 if self.shape.cards else 11.0
         self.pen.text(
             self.shape.labels,
@@ -569,7 +579,9 @@ def _wrapped(text: str, room: float, size: float) -> list[str]:
     """Break `text` into lines of `room` pixels."""
     most = int(room / (FAINT * size))
     lines = [""]
-    for part in text.split(" "):
+    # three sizes break between two of them, not inside one
+    parts = text.replace(" · ", " ·\n").split("\n") if " · " in text else text.split(" ")
+    for part in parts:
         if lines[-1] and len(lines[-1]) + 1 + len(part) > most:
             lines.append(part)
         else:

@@ -47,6 +47,7 @@ COLOUR: dict[str, str] = {
     "paper": "#fffeff",
     "soft": "#f4f4f6",
     "accent": "#176de8",
+    "good": "#1a7f37",
     "fault-text": "#b23a01",
     "go-text": "#882e8d",
 }
