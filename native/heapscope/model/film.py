@@ -180,6 +180,11 @@ class Film:
             return old[1]
         return f"`{word.data.hex(' ')}`{_meaning(word.data)}"
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from heapscope.views import film_frames  # the model does not need views otherwise
+
+        return film_frames(self)._repr_mimebundle_()
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
         from heapscope.model.codec import film_to_json
