@@ -88,7 +88,7 @@ def place(snapshot: Snapshot, chunk: Chunk) -> str:
         for number, link in enumerate(found.links):
             if link.chunk == chunk.at:
                 rank = _ORDINALS[number] if number < len(_ORDINALS) else f"number {number + 1}"
-                return f"free, {'only one' if len(found.links) == 1 else rank} in {found.name}"
+                return f"free, {rank} in {found.name}"
     return f"free, {chunk.free_list or chunk.state}"
 
 
