@@ -9,13 +9,15 @@ from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from traitlets.config import Config
 
 
 class Shell:
     """IPython, as a notebook runs it: a cell in, records out."""
 
     def __init__(self) -> None:
-        self.ip = InteractiveShell()  # type: ignore[no-untyped-call]
+        quiet = Config({"HistoryManager": {"enabled": False}})  # it keeps a thread each
+        self.ip = InteractiveShell(config=quiet)  # type: ignore[no-untyped-call]
 
     def run(self, cell: str) -> list[dict[str, Any]]:
         """Run a cell; return the mime bundles it displayed; raise what it raised."""

@@ -169,7 +169,7 @@ def definitions(path: Path) -> dict[str, Any]:
     for source, cell in cells(path):
         if "exercise" in cell["metadata"].get("tags", []):
             continue
-        kept = [
+        kept: list[ast.stmt] = [
             node
             for node in ast.parse(python(source)).body
             if isinstance(node, ast.FunctionDef | ast.ClassDef)

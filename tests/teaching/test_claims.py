@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nbclient
+import nbformat
 import pytest
 import yaml
 from heapscope.teaching import claims, statements, versions
@@ -258,10 +260,10 @@ def test_outside_a_notebook_a_call_is_not_made_twice(folder: Path) -> None:
 
 
 def test_without_a_file_of_claims_the_error_says_where_to_run(
-    shell: Shell, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    with pytest.raises(ClaimError, match=r"no claims\.yml in .*inside the book"):
+    monkeypatch.setattr(statements, "NAME", "no-such-claims.yml")
+    with pytest.raises(ClaimError, match=r"no no-such-claims\.yml in .*inside the book"):
         shell.run('x = 1\nclaim("two-and-two", x == 1)')
 
 
@@ -367,3 +369,36 @@ def test_values_are_json_without_addresses() -> None:
     assert claims.plain({"a": (1, Thing()), "b": b"\0"}) == {"a": [1, "<Thing>"], "b": "b'\\x00'"}
     assert len(claims.plain("x" * 10_000)) == 400
     assert len(claims.plain(list(range(100)))) == 21
+
+
+def test_in_a_real_kernel(folder: Path) -> None:
+    """The cells of a chapter, as the book's build executes them."""
+    new = nbformat.v4.new_code_cell
+    sources = [
+        f"import sys; sys.path.insert(0, {str(Path(claims.__file__).parents[2])!r})\n"
+        "from heapscope import claim, question",
+        "made = []\ndef make():\n    made.append(1)\n    return len(made)",
+        "if True:\n    claim('two-and-two', make() == 1, made == [1], observed=str(made))",
+        "question('how-many', right='b' if len(made) == 1 else 'a')",
+        "claim('two-and-two', make() == 1)",
+    ]
+    nb = nbformat.v4.new_notebook(cells=[new(s) for s in sources])  # type: ignore[no-untyped-call]
+    client = nbclient.NotebookClient(
+        nb,
+        timeout=60,
+        kernel_name="python3",
+        allow_errors=True,
+        resources={"metadata": {"path": str(folder / "notebooks")}},
+    )
+    client.execute()
+    outputs = [cell["outputs"] for cell in nb.cells]
+    assert outputs[0] == outputs[1] == []
+    record = outputs[2][0]["data"][MIME]
+    assert record["holds"] is True
+    assert record["checks"][0]["values"] == {"make()": 1}
+    assert outputs[3][0]["data"]["application/vnd.heapscope.question+json"]["right"] == "b"
+    shown, error = outputs[4]
+    assert shown["data"][MIME]["holds"] is False
+    assert error["ename"] == "ClaimFailed"
+    assert "make() was 2" in "\n".join(error["traceback"])
+    assert len(error["traceback"]) == 1, "the words alone, without a traceback"

@@ -73,4 +73,6 @@ def writable_data(inside: int) -> tuple[int, int]:
         if place.access.startswith("rw"):
             low = low or place.low
             high = place.high
+        elif low:  # a thread's stack may follow, its guard page first
+            break
     return low, high

@@ -59,8 +59,8 @@ def _one(
     size = trial.live[at].size
     if size < need:
         raise Hint(
-            f"After `{shown}` the block should have room for {need} bytes, {_INT} for each integer. "
-            f"It was asked for with {size}. `realloc` counts in bytes."
+            f"After `{shown}` the block should have room for {need} bytes, {_INT} for each "
+            f"integer. It was asked for with {size}. `realloc` counts in bytes."
         )
     _compare(trial, at, [*numbers, value], shown)
     if leaked := trial.leaks(at):
