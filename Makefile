@@ -53,6 +53,10 @@ lint: ready-test ## check the form of Python and C, and the spelling
 matrix: ## other versions of glibc: comes later
 	@echo "make matrix comes later: it will record the book's pictures with other versions of glibc."
 
+.PHONY: picture
+picture: ready ## draw the README's picture anew from a real heap
+	@$(BIN)/python -m heapscope.sphinx.cover book/assets/heap.svg
+
 .PHONY: lock
 lock: ready-test ## write constraints.txt anew from the two requirements.txt
 	@.ci/lock

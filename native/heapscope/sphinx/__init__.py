@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the parts; Sphinx calls this."""
-    from heapscope.sphinx import build, front, ledger, lexers, offline, pages
+    from heapscope.sphinx import build, cover, front, ledger, lexers, offline, pages
 
     app.add_config_value("ledger_complete", False, "env", types=[bool])
     app.add_config_value("heapscope_claims", "notebooks/claims.yml", "env", types=[str])
     app.add_config_value("heapscope_workers", 0, "", types=[int])  # 0: as many as there are cores
     build.register(app)
+    cover.register(app)
     front.register(app)
     ledger.register(app)
     lexers.register(app)

@@ -72,7 +72,8 @@ def prepare(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     except ValueError as error:
         _log.warning("%s", error, location=str(claims_path), type=_TYPE)
         claims_by_id = {}
-    books = _executed(app, env, claims_path, claims_by_id)
+    base = fingerprint.base(source, claims_path.parent, claims_path)
+    books = _executed(app, env, base, claims_by_id)
     found: list[records.Checked] = []
     problems: list[records.Problem] = []
     for docname, book in books.items():
@@ -90,11 +91,11 @@ def prepare(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     for one in found:
         if one.state == "differs":
             _log.info("%s: claim %s differs here (other versions)", one.docname, one.id)
-    _again(app, env, docnames, found, claims_by_id)
+    _again(app, env, docnames, base, found, claims_by_id)
 
 
 def _executed(
-    app: Sphinx, env: BuildEnvironment, claims_path: Path, claims_by_id: dict[str, Statement]
+    app: Sphinx, env: BuildEnvironment, base: str, claims_by_id: dict[str, Statement]
 ) -> dict[str, execute.Notebook]:
     """Execute the book's notebooks and return them by docname, in the order of the pages."""
     config = env.mystnb_config  # type: ignore[attr-defined]  # set by myst-nb
@@ -102,8 +103,6 @@ def _executed(
     if config.execution_mode != "cache" or not wanted:
         return {}
     started = time.perf_counter()
-    source = Path(app.srcdir)
-    base = fingerprint.base(source, claims_path.parent, claims_path)
     books: dict[str, execute.Notebook] = {}
     for docname in wanted:
         path = Path(env.doc2path(docname))
@@ -145,11 +144,12 @@ def _again(
     app: Sphinx,
     env: BuildEnvironment,
     docnames: list[str],
+    base: str,
     found: list[records.Checked],
     claims_by_id: dict[str, Statement],
 ) -> None:
     """Keep the records, and have the pages made from them read again when they changed."""
-    now = (found, claims_by_id, bool(app.config.ledger_complete), fingerprint.tools())
+    now = (base, found, claims_by_id, bool(app.config.ledger_complete))
     before = getattr(env, "heapscope_found", None)
     env.heapscope_checked = found  # type: ignore[attr-defined]
     env.heapscope_claims_by_id = claims_by_id  # type: ignore[attr-defined]

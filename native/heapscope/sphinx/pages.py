@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _CLAIM = re.compile(r'(<p class="hs-claim[^"]*" id="claim-([\w.-]+)"[^>]*>)(.*?)(</p>)', re.DOTALL)
 _PREDICT = re.compile(r"<p><strong>Predict\.</strong>")
 _ASKED = re.compile(r"<p>(<strong>(?:(?!</?p>|</strong>).)*</strong>)</p>", re.DOTALL)
+_STYLE = re.compile(r'<style class="hs-style">.*?</style>', re.DOTALL)
 _HERE = Path(__file__).parent
 _PACKAGE = Path(heapscope.__file__).parent
 
@@ -43,10 +44,14 @@ def _assets(app: Sphinx) -> None:
 
 
 def _mark(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
-    """Let the style sheet find predictions and the questions, which Markdown has no class for."""
+    """Mark predictions and questions for the style sheet, since Markdown has no classes.
+
+    Pictures bring their style along, for notebooks; a page has it once, as a file.
+    """
     body = context.get("body")
     if isinstance(body, str):
         body = _PREDICT.sub('<p class="hs-predict"><strong>Predict.</strong>', body)
+        body = _STYLE.sub("", body)
         context["body"] = _ASKED.sub(r'<p class="hs-asked">\1</p>', body)
 
 

@@ -1,0 +1,37 @@
+"""The picture on the cover and in the README is a real heap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from heapscope.sphinx import cover
+from heapscope.teaching import versions
+from heapscope.views import figure
+from heapscope.views.picture import style_sheet
+from sample import SampleBook
+
+
+def test_the_file_is_what_the_heap_gives(root: Path) -> None:
+    if versions.running()["glibc"] != "2.36":
+        pytest.skip("the README's picture was drawn with glibc 2.36")
+    drawn = cover.standalone(figure(cover.example()).drawings[0], style_sheet())
+    assert (root / "book" / "assets" / "heap.svg").read_text("utf-8") == drawn, "make picture"
+
+
+def test_the_file_stands_alone_and_knows_light_and_dark(root: Path) -> None:
+    text = (root / "book" / "assets" / "heap.svg").read_text("utf-8")
+    ElementTree.fromstring(text)
+    assert "prefers-color-scheme:dark" in text
+    assert 'href="http' not in text
+
+
+def test_the_page_has_picture_and_words(book: SampleBook) -> None:
+    book.page("cover", "# A sample\n\n```{heap-picture}\n```\n\n```{heap-picture}\n:only: b\n```")
+    built = book.build()
+    assert not built.red, built.log
+    page = (book.html / "book" / "cover.html").read_text("utf-8")
+    assert page.count('<figure class="hs-figure">') == 2
+    assert page.count("The same in words") == 2
+    assert page.count('<style class="hs-style">') == 0
