@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -75,15 +76,15 @@ class Calls:
         """By user address: the latest block there, in use or freed."""
         self.moved: dict[int, tuple[int, int]] = {}
         """Addresses that realloc moved a block away from: (new address, number of the call)."""
-        self.named: dict[int, str] = {}
-        """The names that were given, by order of allocation."""
+        self.named: dict[int, list[tuple[int, str]]] = {}
+        """The names a block was given, by its order of allocation: (from which call on, name)."""
         self._allocated = 0
 
     def copy(self) -> Calls:
         """Return a log that goes on from here on its own."""
         other = Calls()
         other.log, other.blocks = list(self.log), dict(self.blocks)
-        other.moved, other.named = dict(self.moved), dict(self.named)
+        other.moved, other.named = dict(self.moved), copy.deepcopy(self.named)
         other._allocated = self._allocated
         return other
 
@@ -116,7 +117,8 @@ class Calls:
             order = self._allocated
             self._allocated += 1
         self.moved.pop(call.result, None)
-        name = self.named.get(order)
+        names = [n for since, n in self.named.get(order, ()) if since <= call.number]
+        name = names[-1] if names else None
         blocks[call.result] = Asked(call.size, call.number, name=name, order=order)
 
     def _free(self, block: int, number: int) -> None:
@@ -132,9 +134,11 @@ class Calls:
     def rename(self, block: int, name: str) -> None:
         """Give the latest block at `block` a name."""
         old = self.blocks.get(block)
-        if old is not None and old.order is not None:
-            self.blocks[block] = replace(old, name=name)
-            self.named[old.order] = name
+        if old is None or old.order is None or old.name == name:
+            return
+        self.blocks[block] = replace(old, name=name)
+        # A first name is found out late: it holds from the beginning.
+        self.named.setdefault(old.order, []).append((old.call if old.name else 0, name))
 
     def name(self, block: int) -> str:
         """Return what the latest block at `block` is called: its name, or its letter."""

@@ -40,6 +40,8 @@ MOST_FRAMES = 400
 """A heap's film keeps so many frames."""
 MOST_BYTES = 64 << 20
 """… and so many bytes."""
+MOST_ELEMENTS = 100
+"""A list of more pointers gives its blocks no names."""
 WHOLE_BLOCK = 1 << 20
 """Of a block with a mapping of its own, so many bytes are copied for a film or picture."""
 _MMAPPED, _OTHER_ARENA = 2, 4  # flags M and A of a size word
@@ -276,7 +278,8 @@ class Heap:
             self._in_child({"about": function, "names": self._variables(_caller())})
         elif self._cut is None:
             self._note_writes(function == "malloc_usable_size")
-        if address and self._calls.live(address) and self._calls.blocks[address].name is None:
+        unnamed = address and self._cut is None and self._calls.live(address)
+        if unnamed and self._calls.blocks[address].name is None:
             self._take_names(self._variables(_caller()), address)
         result = _FUNCTIONS[function](self._c, *args)
         code = ffi.errno
@@ -446,28 +449,51 @@ class Heap:
     def _variables(self, frame: Any = None) -> list[tuple[str, str, int]]:
         """Return the pointers among the notebook's (and the caller's) variables.
 
-        Each is (name, C type, address), in order of first assignment.
+        Each is (name, C type, address), in order of first assignment. Of a short list of pointers
+        the elements count as well, unless each has a variable of its own.
         """
         spaces: list[Mapping[str, Any]] = [vars(sys.modules["__main__"])]
         if frame is not None and frame.f_locals is not spaces[0]:
             spaces.append(frame.f_locals)
         found: dict[str, tuple[str, str, int]] = {}
+        lists: dict[str, list[Any]] = {}
         for space in spaces:
             for name, value in list(space.items()):
-                if type(value) is ffi.CData and not name.startswith("_"):
+                if name.startswith("_"):
+                    continue
+                if type(value) is ffi.CData:
                     kind = ffi.typeof(value)
                     if kind.kind == "pointer" and value:
                         found[name] = name, kind.cname, _address(value)
-        return list(found.values())
+                elif type(value) is list and _pointers(value):
+                    lists[name] = value
+        held = {address for _, _, address in found.values()}
+        listed: list[tuple[str, str, int]] = []
+        for name, value in lists.items():
+            places = [_address(element) for element in value]
+            if not held.issuperset(places):
+                kind = ffi.typeof(value[0]).cname
+                listed += [(f"{name}[{i}]", kind, at) for i, at in enumerate(places) if at]
+        return [*listed, *found.values()]
 
     def _take_names(self, variables: list[tuple[str, str, int]], only: int | None = None) -> None:
-        for _name, _, address in variables:
+        """Name blocks after the variables that hold them.
+
+        A block keeps its name until that variable holds something else and another one holds the
+        block; of several variables, those that named an earlier block at this address come last.
+        """
+        holds: dict[str, int] = {}
+        for name, _, address in variables:
+            holds.setdefault(name, address)
+        for address in dict.fromkeys(holds.values()):
             asked = self._calls.blocks.get(address)
-            if asked is None or asked.name is not None or (only is not None and address != only):
+            if asked is None or (only is not None and address != only):
                 continue
-            same = [n for n, _, a in variables if a == address]
-            fresh = [n for n in same if n not in self._old_names.get(address, ())]
-            self._calls.rename(address, (fresh or same)[-1 if not fresh else 0])
+            if asked.name is not None and holds.get(asked.name, address) == address:
+                continue
+            same = [name for name, where in holds.items() if where == address]
+            fresh = [name for name in same if name not in self._old_names.get(address, ())]
+            self._calls.rename(address, fresh[0] if fresh else same[-1])
 
     # ---- looking
 
@@ -486,7 +512,7 @@ class Heap:
         self._must_be_open("filmed")
         self._take_names(self._variables(_caller()))
         reel, calls = Reel(), Calls()
-        calls.named = dict(self._calls.named)
+        calls.named = self._calls.named
         before: Reading | None = None
         for frame in self._frames:
             events: list[Event] = []
@@ -522,7 +548,7 @@ class Heap:
             pointers = tuple(
                 RawPointer(name, kind, address)
                 for name, kind, address in variables
-                if self._knows(address)
+                if self._knows(address) and "[" not in name
             )
         return Reading(
             glibc=self.glibc,
@@ -598,6 +624,12 @@ class Heap:
 
         bundle: dict[str, Any] = figure(self.snapshot())._repr_mimebundle_()
         return bundle
+
+
+def _pointers(elements: list[Any]) -> bool:
+    """Whether a list holds pointers and nothing else, and not too many to name."""
+    few = 0 < len(elements) <= MOST_ELEMENTS
+    return few and all(type(element) is ffi.CData for element in elements)
 
 
 def _address(pointer: Any) -> int:

@@ -422,7 +422,7 @@ def shelf(
                 state,
                 usable=0 if state is State.TOP else size - HEADER,
                 name=None if state is State.TOP else known.get(at),
-                free_list="free" if state is State.UNSORTED else None,
+                free_list="free list" if state is State.UNSORTED else None,
                 label="top" if state is State.TOP else None,
             )
         )
@@ -437,7 +437,7 @@ def shelf(
         Link(hole, hole, 0, holes[i + 1] if i + 1 < len(holes) else 0, False, known.get(hole))
         for i, hole in enumerate(holes)
     )
-    lists = (FreeList("free", State.UNSORTED, None, links),) if links else ()
+    lists = (FreeList("free list", State.UNSORTED, None, links),) if links else ()
     model = Snapshot(
         "model",
         "model",
