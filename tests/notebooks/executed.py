@@ -14,7 +14,7 @@ from jupyter_cache import get_cache
 ROOT = Path(__file__).resolve().parents[2]
 
 _SOLUTION = re.compile(
-    r"<details><summary>Solution</summary>\s*```python\n(.*?)```\s*</details>", re.DOTALL
+    r"<summary>Solution</summary>(?:(?!</details>).)*?```python\n(.*?)```", re.DOTALL
 )
 
 
