@@ -1,0 +1,33 @@
+package cbuf_test
+
+import (
+	"errors"
+	"fmt"
+
+	"otherheap/cbuf"
+)
+
+func Example() {
+	b, err := cbuf.New(16)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer b.Close()
+
+	err = b.With(func(bytes []byte) {
+		copy(bytes, "lent, not given")
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	kept, err := b.Clone()
+	fmt.Printf("%q %v\n", kept, err)
+
+	b.Close()
+	fmt.Println(errors.Is(b.With(func([]byte) {}), cbuf.ErrClosed))
+	// Output:
+	// "lent, not given\x00" <nil>
+	// true
+}

@@ -1,0 +1,3 @@
+module otherheap
+
+go 1.24
