@@ -31,7 +31,7 @@ from heapscope.model.canonical import Canon
 from heapscope.model.film import Film, Reel
 from heapscope.model.snapshot import HEADER, WORD, Event, Snapshot
 from heapscope.recorders.calls import Call, Calls, event
-from heapscope.recorders.memory import BadAddressError, read, writable_data
+from heapscope.recorders.memory import BadAddressError, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,6 @@ MOST_ELEMENTS = 100
 """A list of more pointers gives its blocks no names."""
 WHOLE_BLOCK = 1 << 20
 """Of a block with a mapping of its own, so many bytes are copied for a film or picture."""
-_MMAPPED, _OTHER_ARENA = 2, 4  # flags M and A of a size word
 
 
 class HeapError(RuntimeError):
@@ -188,6 +187,8 @@ class Heap:
 
     last: weakref.ref[Heap] | None = None
     """The heap used last, which :func:`heapscope.child` tells of."""
+    adopt: Callable[[Heap], None] | None = None
+    """In a child: what to do with a heap that is opened there."""
 
     def __init__(self, check: bool = True, name: str | None = None) -> None:
         self.ffi = ffi
@@ -206,11 +207,10 @@ class Heap:
         self._frame_bytes = 0
         self._cut: str | None = None  # why the film goes no further
         self._high: dict[int, int] = {}  # by a piece's base: how far it was ever handed out
-        self._mmaps: dict[int, tuple[int, int]] = {}  # user address -> (base, length)
-        self._tables: list[int] = []
-        self._searched = 0  # pieces that were there when tables were last looked for
         self._old_names: dict[int, set[str]] = {}  # of blocks that an address held before
         self._in_child: Callable[[dict[str, Any]], None] | None = None
+        if Heap.adopt is not None:
+            Heap.adopt(self)
         self.lib = Lib(self)
         _open.add(self)
 
@@ -218,15 +218,7 @@ class Heap:
 
     def _opened(self) -> Any:
         """Load one more libc; where the loader's room is used up, drop forgotten heaps first."""
-        layout, facts = ffi.new("hs_layout *"), self.layout
-        arena, tcache = facts.arena, facts.tcache
-        layout.arena_size, layout.top = arena.size, arena.top
-        layout.fast, layout.fast_number = arena.fastbins or 0, arena.fastbin_number
-        layout.bins, layout.bins_number = arena.bins, 2 * facts.bins.last
-        layout.system_mem, layout.min_large = arena.system_mem, facts.bins.min_large
-        layout.table_size, layout.entries = tcache.size, tcache.entries
-        layout.entries_number = tcache.bins
-        layout.safe_linking, layout.link_shift = facts.safe_linking, facts.link_shift
+        layout = _offsets(self.layout)
         heap, error = ffi.new("hs_heap *"), ffi.new("char[]", 512)
         for attempt in ("first", "after a collection", "after forgetting IPython's history"):
             if C.hs_open(heap, layout, error, len(error)) == 0:
@@ -268,6 +260,9 @@ class Heap:
         self, function: str, block: Any, size: int | None, args: tuple[Any, ...], thread: int
     ) -> Any:
         """Make one call, watched. Runs in the thread that shall make it."""
+        if function in _POINTERS and type(block) is not ffi.CData:
+            # cffi would pass bytes to a `void *`, and their address is no block's.
+            raise TypeError(f"{function} takes a pointer, not {type(block).__name__}: {block!r}")
         numbers = tuple(a if type(a) is int else _address(a) for a in args)
         if function in ("posix_memalign", "strdup"):
             numbers = (0, *numbers[1:])  # a pointer to Python's memory tells nothing
@@ -299,7 +294,7 @@ class Heap:
         )
         self._took(call)
         if self._in_child is not None:
-            self._in_child({"made": call, "ranges": list(self._mmaps.values())})
+            self._in_child({"made": call})
         elif self._cut is None and function != "malloc_usable_size":
             self._record(False)
         ffi.errno = code
@@ -342,77 +337,17 @@ class Heap:
         calls, block = self._calls, call.block
         old = calls.blocks.get(block) if block else None
         calls.add(call)
-        if block in self._mmaps and not calls.live(block):
-            del self._mmaps[block]
         if old is not None and old.name is not None:
             self._old_names.setdefault(block, set()).add(old.name)
-        if not self._c.ready:
-            self._locate()
-        result = call.result
-        if result:
-            word = _word(result - WORD)
-            if word & _MMAPPED:
-                before = _word(result - HEADER) & self.layout.mmap_offset_mask
-                base = result - HEADER - before
-                length = before + (word & ~7) + self.layout.mmap_extra
-                self._mmaps[result] = base, length
-            elif word & _OTHER_ARENA:
-                self._thread_heap(result)
-        if self._c.ready and (self._searched != self._c.piece_count or not self._tables):
-            self._find_tables()
 
-    def _locate(self) -> None:
-        """Find main_arena after the first call."""
-        if not self.layout.known:
-            return
-        inside = int(ffi.cast("uintptr_t", self._c.malloc_))
-        low, high = writable_data(inside)
-        if C.hs_locate(self._c, low, high):
-            C.hs_remember(self._c)
+    def _mapped(self) -> list[tuple[int, int, int]]:
+        """Return the blocks with a mapping of their own: (user address, base, length)."""
+        blocks = self._c.mapped[0 : self._c.mapped_count] if self._c.mapped_count else ()
+        return [(int(b.user), int(b.base), int(b.length)) for b in blocks]
 
-    def _thread_heap(self, user: int) -> None:
-        """Tell the C side of the heap of a thread arena (arena.c, heap_for_ptr)."""
-        base = user & -self.layout.heap_max
-        arena = _word(base + self.layout.ar_ptr)
-        length = _word(base + self.layout.heap_size)
-        own = arena == base + self.layout.heap_info
-        first = base + (self.layout.thread_first if own else self.layout.heap_info)
-        if C.hs_add_thread_heap(self._c, base, -(-first // 16) * 16, arena, length):
-            raise HeapError("too many thread arenas: close this heap and open another one")
-        C.hs_remember(self._c)
-
-    def _find_tables(self) -> None:
-        """Look for tcache tables that have come up: one to each arena here."""
-        self._searched = int(self._c.piece_count)
-        pieces = [self._c.pieces[i] for i in range(self._searched)]
-        for piece in pieces:
-            low, high = int(piece.first), int(piece.end)
-            if any(
-                int(p.base) <= table < int(p.end)
-                for table in self._tables
-                for p in pieces
-                if p.arena == piece.arena
-            ):
-                continue
-            found = self._table_in(low, high)
-            if found is not None:
-                self._tables.append(found)
-                C.hs_add_table(self._c, found)
-                C.hs_remember(self._c)
-
-    def _table_in(self, at: int, end: int) -> int | None:
-        """Return the user address of the tcache table among the first chunks from `at`."""
-        sizes, blocks = self.layout.tcache.chunks, self._calls.blocks
-        for _ in range(64):
-            if at + 2 * HEADER > end:
-                return None
-            size = _word(at + WORD) & ~7
-            if size in sizes and at + HEADER not in blocks:
-                return at + HEADER
-            if size < 2 * HEADER:
-                return None
-            at += size
-        return None
+    def _tables(self) -> tuple[int, ...]:
+        """Return the user addresses of the tcache tables, this thread's first."""
+        return tuple(int(self._c.tables[i]) for i in range(self._c.table_count))
 
     # ---- other threads
 
@@ -461,7 +396,7 @@ class Heap:
             for name, value in list(space.items()):
                 if name.startswith("_"):
                     continue
-                if type(value) is ffi.CData:
+                if isinstance(value, ffi.CData):
                     kind = ffi.typeof(value)
                     if kind.kind == "pointer" and value:
                         found[name] = name, kind.cname, _address(value)
@@ -535,8 +470,7 @@ class Heap:
     def _reading(self, names: bool) -> Reading:
         """Copy everything there is."""
         ranges = [self._piece(i) for i in range(self._c.piece_count)]
-        for base, length in self._mmaps.values():
-            ranges.append(_mapping(base, length))
+        ranges += [_mapping(*block) for block in self._mapped()]
         arena = None
         if self._c.ready:
             at = int(self._c.main_arena)
@@ -555,7 +489,7 @@ class Heap:
             arch=_arch(),
             mappings=tuple(ranges),
             main_arena=arena,
-            tcache=tuple(self._tables),
+            tcache=self._tables(),
             blocks=dict(self._calls.blocks) if names else {},
             pointers=pointers,
             complete=True,
@@ -567,7 +501,7 @@ class Heap:
             return True
         pieces = (self._c.pieces[i] for i in range(self._c.piece_count))
         return any(int(p.base) <= address < int(p.end) for p in pieces) or any(
-            base <= address < base + length for base, length in self._mmaps.values()
+            base <= address < base + length for _, base, length in self._mapped()
         )
 
     def _piece(self, index: int) -> Range:
@@ -600,11 +534,13 @@ class Heap:
         """Make a frame of what the program wrote since the last call."""
         if not self._frames or only_asked:
             return
-        last = self._frames[-1].reading.mappings
-        for index, old in enumerate(last):
-            size = len(old.data)
-            mapped = index < self._c.piece_count or old.base in [b for b, _ in self._mmaps.values()]
-            if size and mapped and ffi.buffer(ffi.cast("char *", old.base), size)[:] != old.data:
+        pieces = (self._c.pieces[i] for i in range(self._c.piece_count))
+        there = {int(p.base): int(p.end - p.base) for p in pieces}
+        there |= {base: length for _, base, length in self._mapped()}
+        for old in self._frames[-1].reading.mappings:
+            size = min(len(old.data), there.get(old.base, 0))
+            now = ffi.buffer(ffi.cast("char *", old.base), size)
+            if size and now[:] != old.data[:size]:
                 self._record(True)
                 return
 
@@ -629,7 +565,7 @@ class Heap:
 def _pointers(elements: list[Any]) -> bool:
     """Whether a list holds pointers and nothing else, and not too many to name."""
     few = 0 < len(elements) <= MOST_ELEMENTS
-    return few and all(type(element) is ffi.CData for element in elements)
+    return few and all(isinstance(element, ffi.CData) for element in elements)
 
 
 def _address(pointer: Any) -> int:
@@ -647,13 +583,34 @@ def _word(at: int) -> int:
     return int(ffi.cast("uint64_t *", at)[0])
 
 
-def _mapping(base: int, length: int) -> Range:
+def _offsets(facts: Layout) -> Any:
+    """Return a layout as the C side takes it: all zeros when the version is not known."""
+    layout = ffi.new("hs_layout *")
+    if not facts.known:
+        return layout
+    arena, tcache = facts.arena, facts.tcache
+    layout.arena_size, layout.top, layout.next = arena.size, arena.top, arena.next
+    layout.fast, layout.fast_number = arena.fastbins or 0, arena.fastbin_number
+    layout.bins, layout.bins_number = arena.bins, 2 * facts.bins.last
+    layout.system_mem, layout.min_large = arena.system_mem, facts.bins.min_large
+    layout.table_size, layout.entries = tcache.size, tcache.entries
+    layout.entries_number, layout.table_chunks = tcache.bins, tcache.chunks
+    layout.heap_max, layout.heap_info = facts.heap_max, facts.heap_info
+    layout.ar_ptr, layout.heap_prev = facts.ar_ptr, facts.heap_prev
+    layout.heap_size, layout.thread_first = facts.heap_size, facts.thread_first
+    layout.mmap_extra = facts.mmap_extra
+    layout.mmap_offset_mask = facts.mmap_offset_mask & (1 << 64) - 1
+    layout.safe_linking, layout.link_shift = facts.safe_linking, facts.link_shift
+    return layout
+
+
+def _mapping(user: int, base: int, length: int) -> Range:
     """Copy a block that has a mapping of its own; of a long one the first part.
 
     Pages that nobody touched read as zeros and cost nothing.
     """
     try:
-        data = read(base, min(length, WHOLE_BLOCK))
+        data = read(base, min(length, user - base + WHOLE_BLOCK))
     except BadAddressError:  # the program unmapped it behind our back
         data = b""
     trimmed = Range.trimmed(base, data, "mmap")

@@ -23,9 +23,18 @@ if TYPE_CHECKING:
         resident,
         shelf,
         staircase,
+        timeline,
     )
 
-_PICTURES = ("capacity_curve", "fragmentation", "process_map", "resident", "shelf", "staircase")
+_PICTURES = (
+    "capacity_curve",
+    "fragmentation",
+    "process_map",
+    "resident",
+    "shelf",
+    "staircase",
+    "timeline",
+)
 
 __all__ = [
     "Picture",
@@ -41,6 +50,7 @@ __all__ = [
     "shelf",
     "staircase",
     "table",
+    "timeline",
 ]
 
 

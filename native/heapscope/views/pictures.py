@@ -322,6 +322,64 @@ def resident(phases: Sequence[tuple[str, float]], title: str) -> Picture:
     return Picture(title, alt, (pen.svg(alt),), f"{RECORDED} · time runs downwards", (table,))
 
 
+def timeline(
+    points: Sequence[Sequence[float]],
+    *,
+    x: str,
+    curves: Sequence[str],
+    title: str,
+    marks: str = "",
+    unit: str = "MiB",
+) -> Picture:
+    """Draw how several amounts of memory change together.
+
+    Each point is (x, one value in `unit` for each of `curves`, and, with `marks`, a count that
+    rises, such as collections so far: each rise is a tick at the top).  ValueError when a point
+    has another number of values.
+    """
+    _some(points, "points")
+    width = 1 + len(curves) + bool(marks)
+    wrong = next((p for p in points if len(p) != width), None)
+    if wrong is not None:
+        raise ValueError(f"a point has {len(wrong)} values, {width} are needed: {tuple(wrong)}")
+    fig, ax = _plot(320)
+    colour = theme.COLOUR
+    looks = (("header", "-"), ("go", (0, (6, 2))), ("fault-text", (0, (2, 2))), ("ink", "-."))
+    places = [p[0] for p in points]
+    most = max(max(p[1 : 1 + len(curves)]) for p in points) or 1
+    ends: list[float] = []
+    for number, (name, (role, dash)) in enumerate(zip(curves, looks, strict=False), 1):
+        values = [p[number] for p in points]
+        ax.plot(places, values, color=colour[role], linewidth=2.4, linestyle=dash)
+        height = values[-1]
+        while any(abs(height - other) < most * 0.075 for other in ends):
+            height -= most * 0.075
+        ends.append(height)
+        ax.annotate(
+            name, (places[-1], height), (6, -4), textcoords="offset points", color=colour[role]
+        )
+    rises = [b[0] for a, b in itertools.pairwise(points) if marks and b[-1] > a[-1]]
+    for place in rises:
+        ax.annotate("▾", (place, most * 1.08), ha="center", color=colour["faint"])
+    if rises:
+        ax.annotate(f"▾ {marks}", (places[0], most * 1.17), color=colour["faint"])
+    span = places[-1] - places[0] or 1
+    ax.set_xlim(places[0], places[-1] + 0.14 * span)
+    ax.set_ylim(0, most * 1.26)
+    ax.set_xlabel(x)
+    ax.set_ylabel(unit)
+    said = "; ".join(
+        f"{name} went from {points[0][n]:,.0f} to {points[-1][n]:,.0f} {unit}"
+        for n, name in enumerate(curves, 1)
+    )
+    alt = f"{said}, over {span:,.0f} {x}."
+    if marks:
+        alt += f" {marks}: {points[-1][-1] - points[0][-1]:,.0f}."
+    head = (x, *(f"{name}, {unit}" for name in curves), *((marks,) if marks else ()))
+    table = Grid.of(head, [[f"{value:,.0f}" for value in point] for point in points])
+    return picture(fig, title=title, alt=alt, table=table, caption=RECORDED)
+
+
 # ---- holes
 
 
