@@ -1,0 +1,5 @@
+//go:build asan
+
+package cimage
+
+const underASan = true
