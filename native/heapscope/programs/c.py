@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,19 @@ _COMPILERS = {
 _STANDARDS = {"c": "c17", "c++": "c++17"}
 _COMPILE = runner.Limits(timeout=60, file_size=1 << 30)
 
-_VALGRIND = (
+VALGRIND = (
     "--tool=memcheck",
     "--leak-check=full",
     "--track-origins=yes",
     "--child-silent-after-fork=yes",
     "--vgdb=no",  # its pipes would stay behind in /tmp
 )
+# setvbuf without a buffer allocates nothing: the heap is what it would have been.
+_LINE_BUFFERED = """#include <stdio.h>
+__attribute__((constructor)) static void heapscope_line_buffered(void) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+}
+"""
 _WARNING = re.compile(r"^[\w.+-]+:(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
 _LINKER_WARNING = re.compile(r"^.*: warning: (the `.*)$", re.MULTILINE)
 
@@ -73,22 +80,31 @@ def run_c(
     A program that does not compile raises nothing: `Run.compiled` is False.
 
     """
-    if (cc, language) not in _COMPILERS:
-        raise ValueError(
-            f'cc is "gcc" or "clang" and language "c" or "c++", not {cc!r} and {language!r}'
-        )
+    given = {
+        "flags": flags,
+        "std": std,
+        "cc": cc,
+        "language": language,
+        "under": under,
+        "stdin": stdin,
+        "args": args,
+        "env": env,
+        "timeout": timeout,
+        "name": name,
+    }
+    compiler = find_compiler(cc, language)
     if under not in (None, "valgrind"):
         raise ValueError(f'under is "valgrind" or None, not {under!r}')
-    compiler = runner.find_tool(*_COMPILERS[cc, language])
     watcher = runner.find_tool("valgrind", "apt-get install valgrind") if under else None
     options = runner.words(flags)
     with runner.own_folder() as folder:
-        run = _compile(text, folder, compiler, options, std, language, name or "program")
+        run = compile_c(text, folder, compiler, options, std, language, name)
+        run = replace(run, options=given)
         if not run.compiled:
             return run
         command = [str(folder / "program"), *runner.words(args)]
         if watcher:
-            command = [watcher, *_VALGRIND, f"--log-file={folder}/report", *command]
+            command = [watcher, *VALGRIND, f"--log-file={folder}/report", *command]
         return execute(
             run,
             command,
@@ -100,19 +116,44 @@ def run_c(
         )
 
 
-def _compile(
+def find_compiler(cc: str, language: str) -> str:
+    """Return the path of a compiler.
+
+    Raises ValueError for one that is not known, MissingToolError for one that is not installed.
+    """
+    if (cc, language) not in _COMPILERS:
+        raise ValueError(
+            f'cc is "gcc" or "clang" and language "c" or "c++", not {cc!r} and {language!r}'
+        )
+    return runner.find_tool(*_COMPILERS[cc, language])
+
+
+def file_name(name: str | None, language: str) -> str:
+    """Return what messages call the program: "program.c"."""
+    stem = re.sub(r"[^\w.-]", "_", name or "program")
+    return stem + (".c" if language == "c" else ".cpp")
+
+
+def compile_c(
     text: str,
     folder: Path,
     compiler: str,
-    options: list[str],
-    std: str | None,
-    language: str,
-    name: str,
+    options: Sequence[str],
+    std: str | None = None,
+    language: str = "c",
+    name: str | None = None,
+    *,
+    builtin: bool = False,
+    link: bool = True,
+    line_buffered: bool = False,
 ) -> Run:
-    """Write the program's file and compile it to `folder`/program."""
-    stem = re.sub(r"[^\w.-]", "_", name)
-    suffix = ".c" if language == "c" else ".cpp"
-    file = f"{stem}{suffix}"
+    """Write the program's file and compile it to `folder`/program.
+
+    `builtin` lets the compiler know what malloc and free are; without `link` it only says what it
+    has to say. `line_buffered` makes stdout keep what was printed before a program was killed.
+    """
+    file = file_name(name, language)
+    stem, suffix = file.rsplit(".", 1)[0], "." + file.rsplit(".", 1)[1]
     # The compiler quotes lines from the file that #line names, so that one holds the reader's text
     # and the completed program stands in another.
     (folder / file).write_text(text, encoding="utf-8")
@@ -120,15 +161,20 @@ def _compile(
     if not has_main(text):
         source = f"{stem}.whole{suffix}"
         (folder / source).write_text(wrap_c(text, file), encoding="utf-8")
+    more = []
+    if line_buffered and link:
+        (folder / "stdout.c").write_text(_LINE_BUFFERED, encoding="utf-8")
+        more = ["stdout.c"]
     optimised = any(re.fullmatch(r"-O([1-9sgz]|fast)?", option) for option in options)
     command = [
         compiler,
         f"-std={std or _STANDARDS[language]}",
         *("-g", "-O0", "-Wall", "-Wextra", f"-ffile-prefix-map={folder}=."),
-        *([] if optimised else ["-fno-builtin"]),
+        *([] if optimised or builtin else ["-fno-builtin"]),
         *([] if re.search(r"#\s*define\s+_GNU_SOURCE", text) else ["-D_GNU_SOURCE"]),
         *options,
-        *("-pthread", "-o", "program", source, "-lm"),
+        "-pthread",
+        *(("-o", "program", source, *more, "-lm") if link else ("-c", "-o", os.devnull, source)),
     ]
     environment = runner.build_environment(folder)
     outcome = runner.run(command, folder=folder, env=environment, limits=_COMPILE)

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from heapscope.programs import reports, runner
@@ -16,7 +17,7 @@ from heapscope.programs.c import execute
 from heapscope.programs.result import Run
 from heapscope.programs.wrap import wrap_go
 
-_FILE = "program.go"
+FILE = "program.go"
 _WHOLE = "whole.go"
 # A first cgo build with an empty cache compiles Go's runtime: 15 s and more.
 _BUILD = runner.Limits(timeout=300, file_size=1 << 30)
@@ -52,10 +53,10 @@ def run_go(
     A program that does not compile raises nothing: `Run.compiled` is False.
 
     """
+    given = {"flags": flags, "stdin": stdin, "args": args, "env": env, "timeout": timeout}
     options = runner.words(flags)
     with runner.own_folder() as folder:
-        whole = wrap_go(text, _FILE)
-        run = _build(text, whole, folder, options)
+        run = replace(build_go(text, wrap_go(text, FILE), folder, options), options=given)
         if not run.compiled:
             return run
         sanitized = any(re.fullmatch(r"--?(race|asan|msan)", option) for option in options)
@@ -126,8 +127,20 @@ def _language_version(go: str) -> str:
     return found[1]
 
 
-def _build(text: str, whole: str, folder: Path, options: Sequence[str]) -> Run:
-    """Write the program's file and build it to `folder`/program."""
+def build_go(
+    text: str,
+    whole: str,
+    folder: Path,
+    options: Sequence[str],
+    *,
+    more: Mapping[str, str] | None = None,
+    tests: bool = False,
+) -> Run:
+    """Write the program's files and build it to `folder`/program.
+
+    `whole` is the completed text, `more` holds further files of the package by name. With `tests`
+    it is ``go test -c`` that builds.
+    """
     go = find_go()
     if 'import "C"' in whole:
         runner.find_tool("gcc", "apt-get install build-essential")
@@ -135,15 +148,23 @@ def _build(text: str, whole: str, folder: Path, options: Sequence[str]) -> Run:
     source = folder / "source"
     source.mkdir()
     (source / "go.mod").write_text(f"module program\n\ngo {_language_version(go)}\n")
-    # gcc quotes lines of cgo's preamble from the file that #line names: the reader's text.
-    (source / _FILE).write_text(text, encoding="utf-8")
+    if not tests:
+        # gcc quotes lines of cgo's preamble from the file that #line names: the reader's text.
+        # Where the package is a whole folder, it would be part of the package.
+        (source / FILE).write_text(text, encoding="utf-8")
     (source / _WHOLE).write_text(whole, encoding="utf-8")
-    command = [go, "build", "-C", str(source), *options, "-o", str(folder / "program"), _WHOLE]
+    for name, content in (more or {}).items():
+        (source / name).write_text(content, encoding="utf-8")
+    verb = ["test", "-c"] if tests else ["build"]
+    package = "." if tests else _WHOLE
+    files = [package] if tests else [_WHOLE, *(more or {})]
+    command = [go, verb[0], "-C", str(source), *verb[1:], *options]
+    command += ["-o", str(folder / "program"), *files]
     outcome = runner.run(command, folder=folder, env=_environment(folder), limits=_BUILD)
     said = reports.go_compiler(outcome.stderr + outcome.stdout, source)
     if outcome.stopped:
         said += f"go build was {outcome.stopped}\n"
-    found = re.findall(rf"^{re.escape(_FILE)}:(\d+):(?:\d+:)? warning: (.*)$", said, re.MULTILINE)
+    found = re.findall(rf"^{re.escape(FILE)}:(\d+):(?:\d+:)? warning: (.*)$", said, re.MULTILINE)
     return Run(
         source=text,
         language="go",

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import html
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from heapscope.programs.reports import go_trace
+
+if TYPE_CHECKING:
+    from heapscope.model.film import Film
+    from heapscope.programs.checks import Checks
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -36,6 +42,7 @@ class Run:
         report: what valgrind or a sanitizer said, without process numbers, addresses and paths.
         peak_rss: the largest resident size in bytes; small programs show the runner's own 10 MB.
         seconds: how long it ran, in seconds of wall-clock time.
+        options: what `run_c` or `run_go` was given besides the text.
 
     """
 
@@ -53,6 +60,8 @@ class Run:
     report: str = ""
     peak_rss: int = 0
     seconds: float = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    kept: dict[str, Any] = field(default_factory=dict, compare=False)  # film and checks, once made
 
     def ended(self) -> str:
         """Say how it ended: "exit status 0", "killed by SIGSEGV", "stopped after 10 s"."""
@@ -63,6 +72,29 @@ class Run:
         if self.signal:
             return f"killed by {self.signal}"
         return f"exit status {self.exit}"
+
+    @property
+    def film(self) -> Film:
+        """The program stepped line by line, with its heap; recorded when it is first asked for."""
+        if "film" not in self.kept:
+            from heapscope.programs.filming import record
+
+            self.kept["film"] = record(self.source, self.language, self.options)
+        film: Film = self.kept["film"]
+        return film
+
+    def check(self) -> Checks:
+        """Run the program again under each tool and return what they say, side by side.
+
+        C: plain glibc, ASan with UBSan, valgrind. Go: plain, ``-asan`` and, where the program
+        starts goroutines, ``-race``.
+        """
+        if "checks" not in self.kept:
+            from heapscope.programs.check import check
+
+            self.kept["checks"] = check(self.source, self.language, self.options)
+        checks: Checks = self.kept["checks"]
+        return checks
 
     def _parts(self) -> list[tuple[str, str]]:
         """Return (what, text) in the order of display; "end" comes last."""
@@ -86,14 +118,14 @@ class Run:
         lines: list[str] = []
         for what, text in self._parts():
             mark = "" if what in ("stdout", "end") else f"{what} | "
-            lines += [mark + line for line in _visible(text).rstrip("\n").split("\n")]
+            lines += [mark + line for line in visible(text).rstrip("\n").split("\n")]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         """Return what a cell shows, as HTML."""
         pieces = []
         for what, text in self._parts():
-            words = html.escape(_visible(text).rstrip("\n"), quote=False)
+            words = html.escape(visible(text).rstrip("\n"), quote=False)
             if what == "end":
                 pieces.append(f'<p class="hs-end" style="{_END}"><code>{words}</code></p>')
             elif what == "stdout":
@@ -109,6 +141,6 @@ class Run:
         return {"text/plain": str(self), "text/html": self._repr_html_()}
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     r"""Write control characters out, so that a program cannot garble the page: ``\x1b``."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
