@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from executed import built
 
 _NUMBER = re.compile(r"(?<![\w.])(?:0x[0-9a-fA-F]+|\d[\d_]*(?:[,. ]\d{3})*(?:\.\d+)?)")
@@ -58,11 +59,13 @@ def evidence(nb: Any) -> str:
 def test_numbers_in_prose_come_from_the_page(notebook_path: Path) -> None:
     nb = built(notebook_path)
     there = numbers(evidence(nb)) | _SMALL
-    lines = {}
-    for line in prose(nb).splitlines():
-        if unproved := numbers(line) - there:
-            lines[line.strip()] = sorted(unproved)
-    assert lines == {}
+    unproved = [
+        f"{', '.join(sorted(missing))}: {line.strip()}"
+        for line in prose(nb).splitlines()
+        if (missing := numbers(line) - there)
+    ]
+    if unproved:
+        pytest.fail("no cell and no output has these numbers:\n" + "\n".join(unproved))
 
 
 def test_the_test_finds_a_number() -> None:
