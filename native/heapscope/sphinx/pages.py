@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 _CLAIM = re.compile(r'(<p class="hs-claim[^"]*" id="claim-([\w.-]+)"[^>]*>)(.*?)(</p>)', re.DOTALL)
 _PREDICT = re.compile(r"<p><strong>Predict\.</strong>")
 _ASKED = re.compile(r"<p>(<strong>(?:(?!</?p>|</strong>).)*</strong>)</p>", re.DOTALL)
-_STYLE = re.compile(r'<style class="hs-style">.*?</style>', re.DOTALL)
+_BROUGHT_ALONG = re.compile(
+    r'<(style|script) class="hs-(?:style|film-style|film-script)">.*?</\1>', re.DOTALL
+)
 _HERE = Path(__file__).parent
 _PACKAGE = Path(heapscope.__file__).parent
 
@@ -33,9 +35,13 @@ def _assets(app: Sphinx) -> None:
     static = app.config.html_static_path
     for path in (
         _PACKAGE / "views" / "views.css",
+        _PACKAGE / "views" / "film.css",
+        _PACKAGE / "views" / "film.js",
         _HERE / "static" / "pages.js",
         _HERE / "static" / "ledger.js",
     ):
+        if not path.is_file():
+            continue
         static.append(str(path))
         if path.suffix == ".css":
             app.add_css_file(path.name, priority=400)  # before the book's own, which may refine it
@@ -46,12 +52,12 @@ def _assets(app: Sphinx) -> None:
 def _mark(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
     """Mark predictions and questions for the style sheet, since Markdown has no classes.
 
-    Pictures bring their style along, for notebooks; a page has it once, as a file.
+    Pictures and films bring style and script along, for notebooks; a page has each once, as a file.
     """
     body = context.get("body")
     if isinstance(body, str):
         body = _PREDICT.sub('<p class="hs-predict"><strong>Predict.</strong>', body)
-        body = _STYLE.sub("", body)
+        body = _BROUGHT_ALONG.sub("", body)
         context["body"] = _ASKED.sub(r'<p class="hs-asked">\1</p>', body)
 
 
