@@ -35,20 +35,31 @@ class NotYet:
 Verdict = Right | NotYet
 Checker = Callable[[Any], Verdict]
 
-_checkers: dict[str, Checker] = {}
+_checkers: dict[str, tuple[Checker, type | None]] = {}
+
+_TAKES: dict[type | None, str] = {
+    None: "`check` calls your function itself: give it the function, without parentheses.",
+    dict: "`check` takes your table as it is, a dict.",
+    str: "`check` takes your program's text, a str, and builds and runs it itself.",
+}
 
 
 class Hint(Exception):  # noqa: N818  it ends a trial, it is no error
     """Ends a trial: what was seen is the hint."""
 
 
-def exercise(name: str) -> Callable[[Checker], Checker]:
-    """Register a checker for an exercise.  ValueError when the name is taken."""
+def exercise(name: str, takes: type | None = None) -> Callable[[Checker], Checker]:
+    """Register a checker for an exercise.  ValueError when the name is taken.
+
+    `takes` is what an answer is: dict, str, or None for a function.
+    """
 
     def register(checker: Checker) -> Checker:
         if name in _checkers:
-            raise ValueError(f"exercise {name} has a checker already: {_checkers[name].__module__}")
-        _checkers[name] = checker
+            raise ValueError(
+                f"exercise {name} has a checker already: {_checkers[name][0].__module__}"
+            )
+        _checkers[name] = checker, takes
         return checker
 
     return register
@@ -71,13 +82,11 @@ def judge(name: str, answer: object) -> Verdict:
             f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(_checkers))}"
         )
         raise LookupError(f"no exercise is called {name!r}; {known}")
-    if not callable(answer):
-        return NotYet(
-            f"`check` calls your function itself: give it the function, without parentheses. "
-            f"It was given {_kind(answer)}."
-        )
+    checker, takes = _checkers[name]
+    if not (callable(answer) if takes is None else isinstance(answer, takes)):
+        return NotYet(f"{_TAKES[takes]} It was given {_kind(answer)}.")
     try:
-        return _checkers[name](answer)
+        return checker(answer)
     except Hint as seen:
         return NotYet(str(seen))
 

@@ -1,0 +1,219 @@
+"""Chapter 8: a Go wrapper around a C block whose copies are harmless."""
+
+from __future__ import annotations
+
+import re
+
+from heapscope.programs.findings import go, go_asan
+from heapscope.programs.go import FILE, run_go
+from heapscope.programs.result import Run
+from heapscope.programs.scan import closed, mask
+from heapscope.programs.verdict import Kind, Source
+from heapscope.programs.verdict import Verdict as Finding
+from heapscope.programs.wrap import wrap_go
+from heapscope.teaching.exercises.base import Hint, Right, Verdict, exercise
+
+MAIN = """func main() {
+	b := New(40)
+	c := b
+	b.Free()
+	b.Free()
+	c.Free()
+	fmt.Println("ok")
+}"""
+"""What the answer has to leave as it is."""
+
+_FUNC = re.compile(r"^func\s+main\s*\(\s*\)\s*\{", re.MULTILINE)
+_ERROR = re.compile(rf"^{re.escape(FILE)}:(\d+):(?:\d+:)? (.*)$", re.MULTILINE)
+
+# Larger than what the tcache keeps (mallinfo2 takes its blocks for blocks in use), smaller than
+# what malloc gives a mapping of its own. What Go's runtime allocates with malloc is far below half.
+_SIZE = 100_000
+_MARK = "@heapscope "
+
+# The reader's main, under another name, runs first. Then the block's life is watched from outside:
+# how many bytes of the C heap are in use. Each step prints its name, so that an abort has a place.
+_TRIAL = f"""
+//line check.go:1:1
+func main() {{
+	hsruntime.LockOSThread() // one arena: the address that was freed is given out again
+	heapscopeMain()
+	before := 0
+	inUse := func() int {{ return int(C.mallinfo2().uordblks) - before }}
+	step := func(name string) {{ hsfmt.Printf("\\n{_MARK}%s %d\\n", name, inUse()) }}
+	before = inUse()
+	b := New({_SIZE})
+	step("made")
+	c := b
+	b.Free()
+	step("freed")
+	c.Free()
+	b.Free()
+	step("thrice")
+	for i := 0; i < 10; i++ {{
+		b := New({_SIZE})
+		c := b
+		c.Free()
+		b.Free()
+	}}
+	step("many")
+	before += inUse()
+	d, e := New({_SIZE}), New({_SIZE})
+	d.Free()
+	step("one-of-two")
+	e.Free()
+	step("none-of-two")
+	before += inUse()
+	f := New({_SIZE})
+	g := f
+	f.Free()
+	h := New({_SIZE})
+	step("again")
+	g.Free()
+	step("late")
+	h.Free()
+	step("end")
+}}
+"""
+
+
+@exercise("one-owner", takes=str)
+def one_owner(answer: str) -> Verdict:
+    """Check the text of the program: each block is freed once, however often Buf is copied."""
+    _main_is_unchanged(answer)
+    _watch(answer)
+    run = run_go(answer, flags="-asan")
+    _ended(run, go_asan(run, Source(answer, FILE)), "Built with `-asan`, ")
+    if run.report.strip():
+        raise Hint(f"Built with `-asan`, it complains: {run.report.strip().splitlines()[0]}")
+    return Right(
+        "The block is freed once, by the first `Free`, whichever copy it is called on. A late "
+        "`Free` on an old copy leaves the next owner of the address alone."
+    )
+
+
+def _main_is_unchanged(answer: str) -> None:
+    masked = mask(answer, raw_strings=True)
+    found = _FUNC.search(masked)
+    if found is None:
+        raise Hint("There is no `func main()`. Leave it as it was, below your type.")
+    theirs = answer[found.start() : closed(masked, found.end() - 1)]
+    ours, lines = _normal(MAIN), _normal(theirs)
+    if lines == ours:
+        return
+    n = next((n for n, (a, b) in enumerate(zip(lines, ours, strict=False)) if a != b), None)
+    where = ""
+    if n is not None and "`" not in lines[n]:
+        where = f" It says `{lines[n]}` where `{ours[n]}` was."
+    raise Hint(
+        f"`main` is to stay as it is: it is what users of `Buf` write.{where} Change the type and "
+        "its functions."
+    )
+
+
+def _normal(text: str) -> list[str]:
+    """Return the lines of Go without comments, empty lines and doubled spaces."""
+    lines = (" ".join(re.sub(r"//.*", "", line).split()) for line in text.split("\n"))
+    return [line for line in lines if line]
+
+
+def _watch(answer: str) -> None:
+    """Run the program, and then more buffers, and look at what is in use."""
+    run = run_go(_whole(answer))
+    if not run.compiled:
+        alone = run_go(answer)
+        if not alone.compiled:
+            raise Hint(_refused(alone))
+        said = run.diagnostics.strip().split("\n")[0].replace("`", "'")
+        raise Hint(f"`main` works, but `New({_SIZE})` is not possible: {said}")
+    printed, *steps = run.stdout.split(f"\n{_MARK}")
+    seen = {name: int(size) for name, size in (step.split() for step in steps)}
+    findings = go(run, Source(answer, FILE))
+    if not seen:
+        _ended(run, findings, "")
+        raise Hint("The program ended before `main` had returned.")
+    if printed != "ok\n":
+        raise Hint(f"It should print `ok` and nothing else, and prints {printed!r}.")
+    half = _SIZE // 2
+    if seen["made"] < half:
+        raise Hint(
+            f"`New({_SIZE})` does not allocate with `C.malloc`: no more of the C heap is in use "
+            "afterwards. The wrapper is to own a C block."
+        )
+    if seen.get("freed", 0) > half:
+        raise Hint(
+            "Nothing is freed twice, but the block is never freed: after `b.Free()` it is still in "
+            "use. Where is `C.free`?"
+        )
+    if seen.get("many", 0) > half:
+        raise Hint(
+            "The first block is freed, but later ones are not: after ten more buffers "
+            f"{seen['many'] // _SIZE} of their blocks are still in use. What remembers that a "
+            "block is gone must exist once for each block, and an address may be given out again."
+        )
+    if "one-of-two" in seen and seen["one-of-two"] < half:
+        raise Hint("Of two buffers one was freed, and the other one's block went with it.")
+    if seen.get("none-of-two", 0) > half:
+        raise Hint("Of two buffers both were freed, and a block is still in use.")
+    if "late" in seen and seen["late"] < half:
+        raise Hint(
+            "A late `Free` on an old copy freed somebody else's block: `malloc` had given the same "
+            "address to a new buffer. An address does not tell whose block it is."
+        )
+    _ended(run, findings, "`main` works. With more buffers ")
+    if "end" not in seen:
+        raise Hint("`main` works. With more buffers the program ended too early.")
+    if seen["end"] > half:
+        raise Hint("A block is never freed: its buffer was made after an old copy's late `Free`.")
+
+
+def _whole(answer: str) -> str:
+    """Return the answer with its main renamed and ours behind it."""
+    whole = wrap_go(answer, FILE)
+    package = re.search(r"^package\s+main\b.*$", mask(whole, raw_strings=True), re.MULTILINE)
+    if package is None:
+        raise Hint("The program is to be of `package main`.")
+    head, rest = whole[: package.end()], whole[package.end() :]
+    head += '\n/*\n#include <malloc.h>\n*/\nimport "C"\nimport hsfmt "fmt"\n'
+    head += 'import hsruntime "runtime"\n'
+    if found := re.search(r"^package\b", mask(answer, raw_strings=True), re.MULTILINE):
+        # The reader's lines keep their numbers; a blank line keeps this out of cgo's preamble.
+        head += f"//line {FILE}:{answer.count(chr(10), 0, found.start()) + 1}:1\n"
+    main = _FUNC.search(mask(rest, raw_strings=True))
+    if main is None:
+        raise Hint("There is no `func main()` behind the package clause.")
+    return head + rest[: main.start()] + "func heapscopeMain() {" + rest[main.end() :] + _TRIAL
+
+
+def _ended(run: Run, findings: list[Finding], how: str) -> None:
+    """Hint unless the program compiled and ended well; `how` begins the sentence."""
+    if not run.compiled:
+        raise Hint(how + _refused(run))
+    if findings:
+        finding = findings[0]
+        at = finding.at or finding.allocated
+        place = f", at {at}" if at else ""
+        words = f"{how}it ended with this complaint{place}\n{finding.text}"
+        if finding.kind is Kind.DOUBLE_FREE:
+            words += (
+                "\nA copy of a `Buf` has its own fields: what one copy writes into them, the other "
+                "does not see."
+            )
+        raise Hint(_capital(words))
+    if run.exit != 0:
+        raise Hint(_capital(f"{how}it ended with {run.ended()} instead of exit status 0."))
+
+
+def _refused(run: Run) -> str:
+    """Return what the compiler said first, with the line."""
+    if found := _ERROR.search(run.diagnostics):
+        number, message = int(found[1]), found[2].replace("`", "'")
+        lines = run.source.split("\n")
+        text = lines[number - 1].strip() if number <= len(lines) else ""
+        where = f"line {number}: `{text}`" if text and "`" not in text else f"line {number}."
+        return f"It does not compile: {message}. See {where}"
+    return f"It does not compile. {run.diagnostics.strip()}".replace("`", "'")
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
