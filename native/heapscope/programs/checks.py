@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heapscope.programs.result import Run, visible
 from heapscope.programs.verdict import Kind, Place, Report, Source, Verdict
+
+if TYPE_CHECKING:
+    from heapscope.model.film import Film
 
 VERSION = 1
 _LINES = 12  # of a program's output are shown in a cell
@@ -63,6 +66,16 @@ class Checks:
         self.run = run
         self.reports = reports
         self.warnings = warnings
+        self._anchors: dict[int, str] = {}
+
+    def link(self, film: Film, name: str) -> None:
+        """Link each line of the table to the first frame of `film` that shows it as executed.
+
+        `name` is the id of the film's element on the page.
+        """
+        for number, shot in enumerate(film.frames):
+            if shot.line is not None:
+                self._anchors.setdefault(shot.line, f"{name}-{number}")
 
     def __getitem__(self, name: str) -> Report:
         """Return a tool's report; KeyError lists the tools."""
@@ -198,7 +211,7 @@ class Checks:
         head = "".join(f'<th scope="col">{_escape(r.label)}</th>' for r in self.reports)
         body = []
         for name, cells in self._rows():
-            row = "".join(f"<td>{'<br>'.join(map(_rich, cell))}</td>" for cell in cells)
+            row = "".join(f"<td>{'<br>'.join(map(self._rich, cell))}</td>" for cell in cells)
             body.append(f'<tr><th scope="row">{name}</th>{row}</tr>')
         warnings = ""
         if self.warnings:
@@ -211,6 +224,15 @@ class Checks:
             f'<div class="hs-checks">{sentence}<table class="hs-table"><thead><tr><td></td>{head}'
             f"</tr></thead><tbody>{''.join(body)}</tbody></table>{warnings}</div>"
         )
+
+    def _rich(self, line: _Line) -> str:
+        words, code, number = line
+        text = _escape(words) + (f"<code>{_escape(code)}</code>" if code else "")
+        if number is None:
+            return text
+        if anchor := self._anchors.get(number):
+            return f'<a href="#{html.escape(anchor)}" data-line="{number}">{text}</a>'
+        return f'<span data-line="{number}">{text}</span>'
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/plain": str(self), "text/html": self._repr_html_()}
@@ -265,12 +287,6 @@ def _printed(run: Run | None) -> _Cell:
 
 def _escape(text: str) -> str:
     return html.escape(visible(text))
-
-
-def _rich(line: _Line) -> str:
-    words, code, number = line
-    text = _escape(words) + (f"<code>{_escape(code)}</code>" if code else "")
-    return text if number is None else f'<span data-line="{number}">{text}</span>'
 
 
 def _plain(line: _Line) -> str:

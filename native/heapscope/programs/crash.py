@@ -34,7 +34,9 @@ def stopped(event):
     found = {"signal": event.stop_signal, "address": None, "frames": []}
     try:
         address = gdb.parse_and_eval("$_siginfo._sifields._sigfault.si_addr")
-        found["address"] = int(address)
+        # The kernel does not tell the address of an access outside the canonical range (SI_KERNEL).
+        if int(gdb.parse_and_eval("$_siginfo.si_code")) != 128:
+            found["address"] = int(address)
     except gdb.error:
         pass
     try:

@@ -277,7 +277,8 @@ _GO_HEAD = re.compile(
     r"|write of unpinned Go pointer.*|SIG[A-Z]+: .*|runtime error: .*)$",
     re.MULTILINE,
 )
-_NO_FAULT_ADDRESS = re.compile(r"\baddr=0x([0-9a-f]+)")
+# With code 128 (SI_KERNEL) the kernel does not tell the address.
+_FAULT_ADDRESS = re.compile(r"\bcode=(?!128\b|0x80\b)\S+ addr=0x([0-9a-f]+)")
 
 
 def go(run: Run, source: Source) -> list[Verdict]:
@@ -315,7 +316,7 @@ def _go_kind(head: str, stderr: str) -> Kind:
     if "concurrent map" in head:
         return Kind.RACE
     if re.search(r"SIG(?:SEGV|BUS)|unexpected signal|fault address", head):
-        where = _NO_FAULT_ADDRESS.search(stderr)
+        where = _FAULT_ADDRESS.search(stderr)
         return Kind.NULL if where and int(where[1], 16) < 4096 else Kind.INVALID_ACCESS
     return Kind.OTHER
 

@@ -12,6 +12,7 @@ from heapscope.programs.reports import go_trace
 
 if TYPE_CHECKING:
     from heapscope.model.film import Film
+    from heapscope.programs.bench import Bench
     from heapscope.programs.checks import Checks
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -82,6 +83,14 @@ class Run:
             self.kept["film"] = record(self.source, self.language, self.options)
         film: Film = self.kept["film"]
         return film
+
+    @property
+    def bench(self) -> Bench:
+        """What ``--bench`` measured; AttributeError when the cell did not ask for it."""
+        if "bench" not in self.kept:
+            raise AttributeError("nothing was measured: run the cell with --bench")
+        bench: Bench = self.kept["bench"]
+        return bench
 
     def check(self) -> Checks:
         """Run the program again under each tool and return what they say, side by side.

@@ -1,33 +1,32 @@
 """The cell magics ``%%c`` and ``%%go``: the rest of the cell is a program.
 
-They are a thin dress of ``run_c`` and ``run_go``; here is only what a command line needs.
+They are a thin dress of ``run_c`` and ``run_go`` and of what looks closer at a program: its film,
+its checks, its time. How their line is read stands in ``options``.
 """
 
 from __future__ import annotations
 
-import keyword
-import shlex
-from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import heapscope
+from heapscope.programs import runner
 from heapscope.programs.c import run_c
 from heapscope.programs.go import run_go
 from heapscope.programs.result import Run
+from heapscope.teaching import options
+from heapscope.teaching.options import Request, UsageError
+
+if TYPE_CHECKING:
+    from heapscope.model.film import Film
+    from heapscope.programs.checks import Checks
 
 # What a notebook has after `%load_ext heapscope`, unless it has something of that name already.
 _GIVEN = ("run_c", "run_go", "Table", "claim", "question", "check", "Heap")
 
-_C_OPTIONS = ("std", "flags", "cc", "language", "under", "stdin", "args", "timeout", "env")
-_GO_OPTIONS = ("flags", "stdin", "args", "timeout", "env")
-_LATER = ("film", "check", "race", "bench", "after", "exercise", "against")
-
-
-class UsageError(Exception):
-    """A magic was used in a way it does not know; shown as one sentence, without a traceback."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [str(self)]
+# Programs that exercises start from, by (magic, exercise).
+_starts: dict[tuple[str, str], str] = {}
 
 
 class CompileError(UsageError):
@@ -35,145 +34,193 @@ class CompileError(UsageError):
 
 
 def c_magic(line: str, cell: str) -> None:
-    r"""Compile and run the C program in this cell.
-
-    %%c [NAME] [options]
-
-    NAME                 keep the run as a variable: NAME.stdout .stderr .exit .signal .ended()
-                         .warnings .diagnostics .report .peak_rss
-    --flags "-O2 …"      more options for the compiler
-    --std c17            the language standard
-    --cc clang           another compiler than gcc
-    --language c++       C++
-    --under valgrind     run it under valgrind
-    --stdin "text\n"     its standard input
-    --args "a b"         its arguments
-    --env NAME=value     an environment variable; may stand several times
-    --timeout 10         seconds after which it is stopped
-    --may-fail           a program that does not compile is no error of the cell
-
-    A cell without main becomes the body of one, with the usual includes. It is compiled with
-    -std=c17 -g -O0 -fno-builtin -Wall -Wextra. Shown are what the compiler said, stdout, stderr and
-    how the program ended.
-    """
-    _cell(line, cell, "c", _C_OPTIONS, run_c)
+    """Do what the line of a ``%%c`` cell asks; the help is made by `options.help_text`."""
+    _Cell("c", line, cell).do()
 
 
 def go_magic(line: str, cell: str) -> None:
-    r"""Compile and run the Go program in this cell.
-
-    %%go [NAME] [options]
-
-    NAME                 keep the run as a variable: NAME.stdout .stderr .exit .signal .ended()
-                         .diagnostics .report .peak_rss
-    --flags "-gcflags=-m"  more options for go build
-    --stdin "text\n"     its standard input
-    --args "a b"         its arguments
-    --env NAME=value     an environment variable; may stand several times
-    --timeout 60         seconds after which it is stopped
-    --may-fail           a program that does not compile is no error of the cell
-
-    A cell without func main becomes the body of one. Package, imports and, where C. is used,
-    import "C" are added; a comment at the very beginning is then cgo's preamble.
-    """
-    _cell(line, cell, "go", _GO_OPTIONS, run_go)
+    """Do what the line of a ``%%go`` cell asks; the help is made by `options.help_text`."""
+    _Cell("go", line, cell).do()
 
 
-def _cell(
-    line: str, cell: str, magic: str, options: tuple[str, ...], run: Callable[..., Run]
-) -> None:
-    """Run a cell, keep and show the result."""
-    from IPython.core.getipython import get_ipython
+class _Cell:
+    """One cell at work."""
+
+    def __init__(self, magic: str, line: str, cell: str) -> None:
+        from IPython.core.getipython import get_ipython
+
+        self.request: Request = options.parse(line, magic)
+        self.magic = magic
+        self.cell = cell
+        shell = get_ipython()
+        self.names: dict[str, Any] = {} if shell is None else shell.user_ns
+        self.language = "go" if magic == "go" else self.request.arguments.get("language", "c")
+
+    def do(self) -> None:
+        """Run the cell, keep and show what came of it."""
+        request = self.request
+        text = self.cell
+        if "after" in request.names:
+            text = self._earlier("after").source.rstrip("\n") + "\n" + text
+        against = self._film_of("against") if "against" in request.names else None
+        try:
+            if "exercise" in request.names:
+                self._exercise(request.names["exercise"])
+            elif "bench" in request.modes:
+                self._bench(text)
+            else:
+                self._run(text, against)
+        except (runner.MissingToolError, ValueError) as error:
+            raise UsageError(f"%%{self.magic}: {error}") from error
+
+    # ------------------------------------------------------------ the modes
+
+    def _run(self, text: str, against: Film | None) -> None:
+        """Run the program; --film and --check look closer at it."""
+        modes, arguments = self.request.modes, dict(self.request.arguments)
+        checks = None
+        if "check" in modes:
+            checks = self._checks(text, arguments)
+            run = replace(checks.run, options=arguments)
+            run.kept["checks"] = checks
+        elif self.magic == "go":
+            if "race" in modes:
+                arguments["flags"] = [*runner.words(arguments.get("flags", "")), "-race"]
+            run = run_go(text, **arguments)
+        else:
+            run = run_c(text, **arguments)
+        self._keep(run)
+        if not run.compiled or checks is None or "film" in modes:
+            _display(run)
+        self._compiled(run)
+        if not run.compiled:
+            return
+        if "film" in modes:
+            self._show_film(run, against)
+        if checks is not None:
+            if "film" in modes and self.request.name:
+                views = import_module("heapscope.views.film")
+                checks.link(run.film, views.player(run.film, name=self.request.name).id)
+            _display(checks)
+
+    def _checks(self, text: str, arguments: dict[str, Any]) -> Checks:
+        from heapscope.programs.check import check_c, check_go
+
+        if self.magic == "c":
+            return check_c(text, **arguments)
+        return check_go(text, **arguments, race=True if "race" in self.request.modes else None)
+
+    def _show_film(self, run: Run, against: Film | None) -> None:
+        views = import_module("heapscope.views.film")
+        name = self.request.name
+        film = run.film
+        if against is None:
+            _display(views.player(film, name=name))
+        else:
+            _display(views.compare(film, against, name=name))
+
+    def _bench(self, text: str) -> None:
+        from heapscope.programs import bench
+
+        measure = bench.bench_go if self.magic == "go" else bench.bench_c
+        found = measure(text, **self.request.arguments)
+        found.run.kept["bench"] = found
+        self._keep(found.run)
+        _display(found)
+        self._compiled(found.run)
+
+    def _exercise(self, name: str) -> None:
+        """Define an exercise, or judge an answer to it."""
+        from heapscope.teaching import attempt as attempts
+        from heapscope.teaching.exercises import check
+
+        place = attempts.place_in(self.cell)
+        if place is not None:
+            _starts[self.magic, name] = self.cell
+            _display(_Said(f"Exercise {name}: write what belongs in the place of {place}."))
+            return
+        start = _starts.get((self.magic, name))
+        text = attempts.fill(start, self.cell) if start else self.cell
+        arguments = self.request.arguments
+        answer = attempts.Attempt(name, self.cell, text, self.language, arguments)
+        self._keep(answer.run())
+        if not answer.run().compiled:
+            _display(answer.run())
+        try:
+            check(name, answer)
+        except LookupError as error:
+            raise UsageError(f"%%{self.magic} --exercise: {error.args[0]}.") from None
+
+    # ------------------------------------------------------------ what they share
+
+    def _keep(self, run: Run) -> None:
+        if self.request.name:
+            self.names[self.request.name] = run
+
+    def _compiled(self, run: Run) -> None:
+        if not run.compiled and "may-fail" not in self.request.modes:
+            raise CompileError("The program does not compile. The compiler's message stands above.")
+
+    def _earlier(self, option: str) -> Run:
+        """Return the run that --after or --against names."""
+        name = self.request.names[option]
+        run = self.names.get(name)
+        if not isinstance(run, Run):
+            runs = [key for key, value in self.names.items() if isinstance(value, Run)]
+            known = f"There are {', '.join(runs)}." if runs else "No cell has a name yet."
+            raise UsageError(
+                f"%%{self.magic} --{option}: no earlier cell is called {name}. {known} "
+                f"A cell is named after the magic: %%{self.magic} {name}"
+            )
+        if option == "after" and (run.language == "go") != (self.magic == "go"):
+            raise UsageError(
+                f"%%{self.magic} --after: {name} is a program in {run.language.upper()}, and this "
+                f"cell is one in {self.language.upper()}."
+            )
+        return run
+
+    def _film_of(self, option: str) -> Film:
+        from heapscope.model.film import Film
+
+        value = self.names.get(self.request.names[option])
+        return value if isinstance(value, Film) else self._earlier(option).film
+
+
+class _Said:
+    """A sentence as a cell's output."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from html import escape
+
+        return {"text/plain": self.text, "text/html": f'<p class="hs-note">{escape(self.text)}</p>'}
+
+
+def _display(thing: object) -> None:
     from IPython.display import display
 
-    name, arguments, may_fail = parse(line, magic, options)
-    result = run(cell, **arguments)
-    shell = get_ipython()
-    if name and shell is not None:
-        shell.user_ns[name] = result
-    display(result)  # type: ignore[no-untyped-call]
-    if not result.compiled and not may_fail:
-        raise CompileError("The program does not compile. The compiler's message stands above.")
+    display(thing)  # type: ignore[no-untyped-call]
 
 
-def parse(
-    line: str, magic: str, options: tuple[str, ...]
-) -> tuple[str | None, dict[str, Any], bool]:
-    """Read the line of a magic: return (NAME or None, arguments, whether it may fail to compile).
-
-    Raises UsageError with a sentence for a line it does not understand.
-    """
-    known = ", ".join(f"--{option}" for option in (*options, "may-fail"))
-    try:
-        words = shlex.split(line)
-    except ValueError as error:
-        raise UsageError(f"%%{magic}: {error}. A value with spaces stands in quotes.") from None
-    name: str | None = None
-    arguments: dict[str, Any] = {}
-    may_fail = False
-    rest = iter(words)
-    for word in rest:
-        if not word.startswith("--"):
-            if name is not None:
-                raise UsageError(
-                    f"%%{magic} takes one name, and here are two: {name} and {word}. "
-                    f"Options begin with two hyphens: {known}."
-                )
-            if not word.isidentifier() or keyword.iskeyword(word):
-                raise UsageError(
-                    f"%%{magic}: {word} is not a name for a variable. Options are {known}."
-                )
-            name = word
-            continue
-        option, equals, value = word[2:].partition("=")
-        if option == "may-fail":
-            may_fail = True
-            continue
-        if option in _LATER:
-            raise UsageError(
-                f"%%{magic} --{option} is planned and not there yet. What is there: {known}."
-            )
-        if option not in options:
-            raise UsageError(f"%%{magic} does not know --{option}. It knows {known}.")
-        if not equals:
-            following = next(rest, None)
-            if following is None:
-                raise UsageError(f"%%{magic}: --{option} needs a value after it.")
-            value = following
-        _set(arguments, magic, option, value)
-    return name, arguments, may_fail
+# ---------------------------------------------------------------------------- IPython
 
 
-def _set(arguments: dict[str, Any], magic: str, option: str, value: str) -> None:
-    """Put one option's value among the arguments, in the type that run_c and run_go take."""
-    if option == "timeout":
-        try:
-            arguments[option] = float(value)
-        except ValueError:
-            raise UsageError(f"%%{magic}: --timeout is a number of seconds, not {value}.") from None
-        if not arguments[option] > 0:
-            raise UsageError(f"%%{magic}: --timeout is more than 0 seconds.")
-    elif option == "env":
-        variable, equals, content = value.partition("=")
-        if not equals or not variable:
-            raise UsageError(f"%%{magic}: --env takes NAME=value, not {value}.")
-        arguments.setdefault("env", {})[variable] = content
-    elif option == "stdin":
-        arguments[option] = value.replace("\\n", "\n").replace("\\t", "\t")
-    elif option == "cc" and value not in ("gcc", "clang"):
-        raise UsageError(f"%%{magic}: --cc is gcc or clang, not {value}.")
-    elif option == "language" and value not in ("c", "c++"):
-        raise UsageError(f"%%{magic}: --language is c or c++, not {value}.")
-    elif option == "under" and value != "valgrind":
-        raise UsageError(f"%%{magic}: --under is valgrind, not {value}.")
-    else:
-        arguments[option] = value
+def _complete(shell: Any, event: Any) -> list[str]:
+    """Complete the options on the line of a magic (IPython's hook ``complete_command``)."""
+    runs = {name: value.language for name, value in shell.user_ns.items() if isinstance(value, Run)}
+    line = event.line[: len(event.text_until_cursor)] if event.text_until_cursor else event.line
+    return options.complete(line, event.symbol, runs)
 
 
 def load_ipython_extension(shell: Any) -> None:
     """Register ``%%c`` and ``%%go`` and give the notebook the names that its cells use."""
+    _starts.clear()
     for name, function in (("c", c_magic), ("go", go_magic)):
+        function.__doc__ = options.help_text(name)
         shell.register_magic_function(function, magic_kind="cell", magic_name=name)
+        shell.set_hook("complete_command", _complete, str_key=f"%%{name}")
     for name in _GIVEN:
         if name not in shell.user_ns:
             shell.user_ns[name] = _public(name)

@@ -1,0 +1,1 @@
+"""The commands of ``heapscope``: one module each, with ``add`` and ``run``; see ``cli``."""
