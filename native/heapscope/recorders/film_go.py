@@ -1,0 +1,134 @@
+"""The Go side of a film: the objects that Go's variables lead to, at fixed addresses.
+
+Go's heap lies somewhere else in each run.  Every object that a variable leads to is given a fixed
+address, in order of appearance; what overlaps (two slices of one array) stays together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from heapscope.recorders.film_space import Space
+from heapscope.recorders.film_values import Cell, Types
+
+BASES = {"go": 0xC000000000, "stack": 0xC000800000, "static": 0x4A0000}
+"""Where the objects of Go's heap, of a goroutine's stack and of the program's constants are put."""
+ALIGN = 16
+
+
+@dataclass(slots=True)
+class Object:
+    """A range of Go's memory that variables lead to."""
+
+    low: int  # real
+    high: int
+    to: int  # fixed address of `low`
+    where: str  # go | stack | static
+    type: str
+    data: bytes
+    live: bool = True
+
+
+class GoSide:
+    """What is known of Go's memory, from frame to frame."""
+
+    def __init__(self) -> None:
+        self.objects: list[Object] = []
+        self.cycles = 0  # of the collector, since main began
+        self._first_cycle: int | None = None
+        self._next = dict(BASES)
+        self._stacks: dict[int, tuple[int, int]] = {}
+
+    def update(self, side: Mapping[str, Any], thread: int, space: Space, types: Types) -> int:
+        """Take in one stop; return how many cycles the collector ran since the one before."""
+        if side.get("stack"):
+            low, high = side["stack"]
+            self._stacks[thread] = low, high
+        cycle = int(side.get("gc", 0))
+        if self._first_cycle is None:
+            self._first_cycle = cycle
+        before, self.cycles = self.cycles, cycle - self._first_cycle
+        for known in self.objects:
+            known.live = False
+        found = sorted((int(at), *rest) for at, rest in side.get("objects", {}).items())
+        for low, data, size, number in found:
+            if space.range_of(low) is not None:
+                continue  # C's memory
+            kind = types.kinds.get(number) if number is not None else None
+            self._add(low, low + size, bytes.fromhex(data), kind.name if kind else "byte", space)
+        return self.cycles - before
+
+    def _add(self, low: int, high: int, data: bytes, kind: str, space: Space) -> None:
+        """Learn of one object; one that overlaps a known one extends it."""
+        for known in self.objects:
+            if known.low < high and low < known.high:
+                if low < known.low or high > known.high:
+                    # Seldom: it was seen in part before. Its fixed address stays that of the part.
+                    known.low, known.to = min(low, known.low), known.to - max(known.low - low, 0)
+                    known.high = max(high, known.high)
+                if (low == known.low and len(data) >= len(known.data)) or not known.live:
+                    offset = low - known.low
+                    known.data = known.data[:offset].ljust(offset, b"\0") + data
+                known.live = True
+                return
+        where = "go"
+        if any(m.kind == "program" and m.base <= low < m.end for m in space.fixed):
+            where = "static"
+        elif any(first <= low < last for first, last in self._stacks.values()):
+            where = "stack"
+        to = self._next[where]
+        self._next[where] = to + max(high - low + ALIGN - 1 & -ALIGN, ALIGN) + ALIGN
+        self.objects.append(Object(low, high, to, where, kind, data))
+
+    def find(self, at: int) -> Object | None:
+        """Return the object that holds an address (or ends there)."""
+        inside = next((o for o in self.objects if o.low <= at < o.high), None)
+        return inside or next((o for o in self.objects if at == o.high), None)
+
+    def has(self, at: int) -> bool:
+        """Whether an address is of an object of Go's."""
+        return at != 0 and self.find(at) is not None
+
+    def where(self, at: int) -> str:
+        """Return which memory an address is of: go, stack or static."""
+        found = self.find(at)
+        return found.where if found is not None else "none"
+
+    def to(self, at: int) -> int:
+        """Return the fixed address for a real one."""
+        found = self.find(at)
+        return at if found is None else at - found.low + found.to
+
+    def side(self, held: Sequence[tuple[str, Cell]]) -> dict[str, object]:
+        """Return what a snapshot tells of the Go side."""
+        objects = []
+        for known in self.objects:
+            if not known.live:
+                continue
+            held_by = [
+                {"name": cell.name, "scope": scope, "offset": cell.number - known.low}
+                for scope, cell in held
+                if cell.number and known.low <= cell.number < known.high
+            ]
+            objects.append(
+                {
+                    "at": known.to,
+                    "size": known.high - known.low,
+                    "type": known.type,
+                    "bytes": self._rewritten(known.data).hex(),
+                    "where": known.where,
+                    "held_by": held_by,
+                }
+            )
+        return {"objects": objects, "gc": self.cycles}
+
+    def _rewritten(self, data: bytes) -> bytes:
+        """Return bytes of Go's in which pointers to known objects lead to their fixed addresses."""
+        result = bytearray(data)
+        for place in range(0, len(data) - 7, 8):
+            word = int.from_bytes(data[place : place + 8], "little")
+            if word > 1 << 16 and self.has(word):
+                result[place : place + 8] = self.to(word).to_bytes(8, "little")
+        return bytes(result)

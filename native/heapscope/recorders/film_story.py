@@ -1,0 +1,630 @@
+"""From what the half inside gdb wrote to the readings of a film.
+
+:class:`Story` takes the messages one after another.  It works out which line has just run, which
+variables have a value by now, what the calls meant, and names the blocks; the bytes go to the
+decoder as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from heapscope.glibc.layout import Layout
+from heapscope.glibc.reading import Mapping as Range
+from heapscope.glibc.reading import RawPointer, Reading
+from heapscope.model.film import Film, Reel
+from heapscope.model.snapshot import HEADER, WORD, Event, Snapshot, Stop
+from heapscope.model.snapshot import Fault as Impossible
+from heapscope.programs.scan import mask
+from heapscope.recorders.calls import Call, Calls, event
+from heapscope.recorders.film_faults import Fault, Judge
+from heapscope.recorders.film_go import GoSide
+from heapscope.recorders.film_space import Space
+from heapscope.recorders.film_values import Cell, Types, fields_of_blocks
+
+OWNING = frozenset(
+    {
+        *("strdup", "strndup", "asprintf", "vasprintf", "getline", "getdelim", "realpath"),
+        *("getcwd", "get_current_dir_name", "wcsdup", "tempnam", "scandir", "operator new"),
+    }
+)
+"""Functions of libraries whose caller must free what they allocate."""
+CLEANUP = re.compile(r"^runtime\..*(?:[cC]leanup|[fF]inali[zs]er|runfinq)")
+"""Functions of Go's runtime that run cleanups."""
+MOST_SCOPES = 10
+"""Functions on the stack whose variables are shown."""
+
+
+@dataclass(slots=True)
+class Activation:
+    """One call of one of the user's functions that has not returned."""
+
+    function: str
+    base: int  # address of its frame
+    line: int  # that runs, or is about to
+    scope: str = ""
+    first: dict[str, Any] = field(default_factory=dict)  # what its variables held at first
+    known: set[str] = field(default_factory=set)  # variables that were given a value
+    ran: set[int] = field(default_factory=set)  # lines
+
+
+@dataclass(slots=True)
+class Held:
+    """A frame that may still turn out to be the last one."""
+
+    reading: Reading
+    faults: list[Fault]
+
+
+class Story:
+    """The film in the making."""
+
+    def __init__(self, source: str, language: str, glibc: str, arch: str) -> None:
+        self.source, self.language, self.glibc, self.arch = source, language, glibc, arch
+        self.layout = Layout.for_version(glibc)
+        self.lines = mask(source, raw_strings=language == "go").splitlines()
+        self.types = Types(language)
+        self.space = Space()
+        self.calls = Calls()
+        self.reel = Reel()
+        self.go = GoSide() if language == "go" else None
+        self.judge = Judge(self.space, self.calls)
+        self.threads: dict[int, list[Activation]] = {}  # innermost first
+        self.tables: list[int] = []
+        self.trouble: list[str] = []
+        self.end: Stop | None = None
+        self._arena: tuple[int, bytes] | None = None
+        self._open: dict[int, dict[str, Any]] = {}  # calls that have not returned
+        self._done: list[dict[str, Any]] = []  # calls and copies since the last frame
+        self._held: Held | None = None
+        self._waiting: dict[str, Any] | None = None  # a signal or exit that may be the end
+        self._seen = [0, 0]  # bytes of each output that the frames so far show
+        self._output: list[tuple[int, bytes]] = []  # (0 stdout, 1 stderr; what it was)
+        self._raw = [b"", b""]
+        self._copies: list[dict[str, Any]] = []  # across the border, since the last frame
+        self._set: set[tuple[str, str]] = set()  # variables of Go that have a value
+        self._cleaning: tuple[str, int] | None = None
+
+    # ---- messages
+
+    def outputs_are(self, stdout: bytes, stderr: bytes) -> None:
+        """Give the whole of both outputs; frames show them up to where they had come."""
+        self._raw = [stdout, stderr]
+
+    def take(self, message: Mapping[str, Any]) -> None:
+        """Take one message."""
+        kind = message["t"]
+        if kind == "type":
+            self.types.add(message["form"])
+        elif kind == "start":
+            self._start(message)
+        elif kind == "call":
+            self._called(dict(message))
+        elif kind == "return":
+            self._returned(message)
+        elif kind == "copy":
+            self._done.append(dict(message))
+        elif kind in ("stop", "time"):
+            self._waiting = None  # the signal was handled
+            self._moment(message)
+        elif kind in ("signal", "exit"):
+            if kind == "exit" or self._waiting is None or self._waiting["t"] == "signal":
+                self._waiting = dict(message)
+        elif kind == "end":
+            self._ended(message)
+        elif kind == "trouble":
+            self.trouble.append(f"{message['text']} ({message['where']})")
+        if kind == "time":
+            self.end = self.end or Stop("timeout")
+        if kind == "limit":
+            self.end = self.end or Stop("limit", message=str(message["what"]))
+
+    def _start(self, message: Mapping[str, Any]) -> None:
+        low, high = message["program"]
+        if high:
+            self.space.fixed.append(Range(low, b"", "program", high - low))
+        path, base = message["libc"]
+        places = message["places"]
+        if path and places:
+            end = max(high for _, high in places)
+            self.space.fixed.append(Range(base, b"", "libc", end - base))
+        if message["arena"]:
+            self._arena = message["arena"], b""
+
+    def _called(self, call: dict[str, Any]) -> None:
+        if call["fn"] == "free":
+            self._done.append({**call, "value": 0})
+        else:
+            self._open[call["n"]] = call
+
+    def _returned(self, message: Mapping[str, Any]) -> None:
+        call = self._open.pop(message["n"], None)
+        if call is not None:
+            self._done.append({**call, **{k: v for k, v in message.items() if k != "t"}})
+
+    def _ended(self, message: Mapping[str, Any]) -> None:
+        waiting, self._waiting = self._waiting, None
+        status, number = message.get("status"), message.get("signal")
+        if waiting is None:
+            waiting = {"t": "exit", "th": 1, "frames": [], "globals": [], "maps": None}
+            waiting |= {"arena": None, "out": message.get("out", [0, 0]), "pending": ""}
+        waiting["out"] = message.get("out") or waiting["out"]
+        waiting["pending"] = ""
+        self._moment(waiting)
+        self.end = Stop("exit", status=status) if number is None else Stop("signal", signal=number)
+
+    # ---- frames
+
+    def _moment(self, message: Mapping[str, Any]) -> None:
+        """Make a frame of one stop."""
+        self.flush()
+        gone = message["maps"] is None  # the process ended without being seen to
+        if not gone:
+            self.space.update(message["maps"])
+        if "others" in message:
+            self.space.others = [(low, high) for low, high in message["others"]]
+        if message["arena"] is not None and self._arena is not None:
+            self._arena = self._arena[0], bytes.fromhex(message["arena"])
+        self._find_tables()
+        thread, frames = int(message["th"]), message["frames"]
+        if frames:
+            self.space.stack(thread, frames[-1][2])
+        cycles = 0
+        if self.go is not None and message.get("go"):
+            cycles = self.go.update(message["go"], thread, self.space, self.types)
+        before = self.threads.get(thread, [])
+        line, entered = self._activate(thread, frames)
+        now = self.threads[thread]
+        pointers, held = self._variables(frames, message["globals"], now, gone)
+        events, faults = self._events(message, line)
+        if entered and before:
+            text = f"{before[0].function} calls {now[0].function}"
+            events.insert(0, Event("call", text)) if not events else events.append(
+                Event("call", text)
+            )
+        self._name(held)
+        events = [self._worded(e) for e in events]
+        events += self._go_events(message, now, pointers, cycles)
+        written, wrong = self.judge.writes()
+        faults += wrong
+        events += [Event("write", f"{name} written", chunk=at) for name, at in written]
+        events += [Event("fault", f.text, chunk=f.chunk) for f in faults]
+        events = [*events, *self._printed(message)]
+        reading = Reading(
+            glibc=self.glibc,
+            arch=self.arch,
+            mappings=self.space.mappings(),
+            main_arena=self._arena if self._arena and self._arena[1] else None,
+            tcache=tuple(self.tables),
+            blocks=dict(self.calls.blocks),
+            pointers=tuple(pointers),
+            complete=True,
+            events=tuple(events),
+            line=line,
+            stack=tuple(a.function for a in now),
+            output=b"".join(t for _, t in self._output).decode("utf-8", "backslashreplace"),
+            go=self.go.side(held) if self.go is not None else {},
+        )
+        self._held = Held(reading, faults)
+
+    def flush(self, stop: Stop | None = None) -> None:
+        """Decode the frame that was held back; `stop` says that it is the last one."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        reading = held.reading
+        if stop is not None:
+            reading = dataclasses.replace(reading, stop=stop)
+        shot = self.reel.add(reading)
+        if held.faults:
+            self.reel.frames[-1] = self._marked(shot, held.faults)
+
+    def _marked(self, shot: Snapshot, faults: Sequence[Fault]) -> Snapshot:
+        """Put what the calls and writes show to be wrong on the words that show it."""
+        words, impossible = list(shot.words), list(shot.faults)
+        for fault in faults:
+            if fault.at is None:
+                continue
+            at = self.reel.canon.anywhere(fault.at & -WORD)
+            if at is None:
+                continue
+            chunk = None
+            for index, word in enumerate(words):
+                if word.at == at:
+                    chunk = word.chunk
+                    if word.fault is None:
+                        words[index] = dataclasses.replace(word, fault=fault.text)
+            if not any(other.at == at for other in impossible):
+                impossible.append(Impossible(at, fault.text, chunk))
+        impossible.sort(key=lambda f: (f.at, f.text))
+        return dataclasses.replace(shot, words=tuple(words), faults=tuple(impossible))
+
+    def _find_tables(self) -> None:
+        """Find each heap's tcache table when the heap appears; afterwards it may be corrupted."""
+        if not self.layout.known:
+            return
+        tables = {table for table in self.tables if self.space.range_of(table)}
+        for base, length, kind in self.space.shape:
+            if kind == "heap":
+                first = base
+            elif kind == "thread heap":
+                arena = self.space.word(base + self.layout.ar_ptr)
+                own = arena == base + self.layout.heap_info
+                first = base + (self.layout.thread_first if own else self.layout.heap_info)
+            else:
+                continue
+            if any(base <= table < base + length for table in tables):
+                continue
+            user = first + HEADER
+            size = self.space.word(user - WORD)
+            known = size is not None and size & ~7 in self.layout.tcache.chunks
+            if known and user not in self.calls.blocks:
+                self.tables.append(user)
+
+    def _activate(self, thread: int, frames: Sequence[Sequence[Any]]) -> tuple[int | None, bool]:
+        """Work out what ran since the thread's last stop: (line, whether a function was entered).
+
+        The line is that of the innermost function call that was there before and still is.
+        """
+        before = self.threads.get(thread)
+        old = {(a.function, a.base): a for a in before or ()}
+        now: list[Activation] = []
+        line: int | None = None
+        for function, at, base, *_ in frames:
+            known = old.get((function, base))
+            now.append(known or Activation(function, base, at))
+        scopes: dict[str, int] = {}
+        for activation in reversed(now):
+            count = scopes[activation.function] = scopes.get(activation.function, 0) + 1
+            name = activation.function
+            activation.scope = name if count == 1 else f"{name} ({count})"
+        common = next((a for a in now if (a.function, a.base) in old), None)
+        if common is not None:
+            line = common.line
+            if common is now[0]:
+                common.ran.add(common.line)
+                self._assign(common)
+        elif before:
+            line = before[0].line
+        for activation, frame in zip(now, frames, strict=True):
+            activation.line = frame[1]
+        entered = bool(now) and common is not None and now[0] is not common
+        self.threads[thread] = now
+        return line, entered
+
+    def _assign(self, activation: Activation) -> None:
+        """Note which variables the line that ran gave a value, by its text."""
+        if not 0 < activation.line <= len(self.lines):
+            return
+        text = self.lines[activation.line - 1]
+        names = re.findall(r"(?<![\w.>])([A-Za-z_]\w*)\s*(?:[-+*/%&|^]|<<|>>)?=(?!=)", text)
+        names += re.findall(r"&\s*([A-Za-z_]\w*)\b", text)
+        names += re.findall(r"([A-Za-z_]\w*)\s*(?:\+\+|--)|(?:\+\+|--)\s*([A-Za-z_]\w*)", text)
+        for name in names:
+            activation.known |= {n for n in (name if isinstance(name, tuple) else (name,)) if n}
+        for cell in re.findall(r"([A-Za-z_][\w.]*(?:\[\d+\])?(?:\.\w+)*)\s*=(?!=)", text):
+            activation.known.add(cell)
+
+    # ---- variables
+
+    def _variables(
+        self,
+        frames: Sequence[Sequence[Any]],
+        general: Sequence[Sequence[Any]],
+        now: Sequence[Activation],
+        gone: bool,
+    ) -> tuple[list[RawPointer], list[tuple[str, Cell]]]:
+        """Return the variables of the user's functions, and those that hold an address."""
+        pointers: list[RawPointer] = []
+        held: list[tuple[str, Cell]] = []
+        if gone:
+            return pointers, held
+        for values in general:
+            for cell in self._shown(values, None):
+                pointers.append(self._pointer(cell, "", True))
+                held.append(("", cell))
+        outer_first = list(zip(frames, now, strict=True))[::-1][-MOST_SCOPES:]
+        for frame, activation in outer_first:
+            for values in frame[3]:
+                for cell, is_set in self._local(values, activation):
+                    pointers.append(self._pointer(cell, activation.scope, is_set))
+                    if is_set:
+                        held.append((activation.scope, cell))
+        return pointers, held
+
+    def _shown(self, values: Sequence[Any], first: bytes | None) -> list[Cell]:
+        name, number, _, _, data, text = values
+        if data is None:
+            return [Cell(name, self.types.kinds[number].name, None, "optimised out")]
+        said = None if text is None else bytes.fromhex(text)
+        return self.types.cells(name, number, bytes.fromhex(data), said, first)
+
+    def _local(self, values: Sequence[Any], activation: Activation) -> list[tuple[Cell, bool]]:
+        """Return the cells of a local variable, and whether each has been given a value."""
+        name, _, line, argument, data, _ = values
+        if argument or name in activation.known:
+            return [(cell, True) for cell in self._shown(values, None)]
+        if self.go is not None:
+            return [(cell, line in activation.ran) for cell in self._shown(values, None)]
+        key = f"{name}:{line}"
+        first = activation.first.setdefault(key, data)
+        whole = bytes.fromhex(first) if first else None
+        then = {c.name: c for c in self._shown([*values[:4], first, None], None)}
+        result = []
+        for cell in self._shown(values, whole):
+            old = then.get(cell.name)
+            changed = old is None or (old.number, old.bytes) != (cell.number, cell.bytes)
+            if changed or cell.name in activation.known:
+                activation.known.add(cell.name)
+                result.append((cell, True))
+            else:
+                result.append((cell, False))
+        return result
+
+    def _pointer(self, cell: Cell, scope: str, is_set: bool) -> RawPointer:
+        if not is_set:
+            return RawPointer(cell.name, cell.type, None, scope, state="unset")
+        value, heap, text = cell.number, None, cell.text
+        if value is not None and self.space.range_of(value) is not None:
+            heap = "c"
+            if not cell.cells:
+                text = None  # its bytes are in the picture
+        elif value is not None and self.go is not None and self.go.has(value):
+            heap = self.go.where(value)
+            value = self.go.to(value)
+            cells = tuple((n, value if n == "ptr" else v) for n, v in cell.cells)
+            return RawPointer(cell.name, cell.type, value, scope, heap, "ok", text, cells)
+        elif value is not None and value and not self.space.note(value) and value > 1 << 46:
+            text = None
+        if value is not None and cell.number_only:
+            if not value or not self.space.note(value):
+                return RawPointer(cell.name, cell.type, None, scope, None, None, text)
+            text = None
+        return RawPointer(cell.name, cell.type, value, scope, heap, None, text, cell.cells)
+
+    def _name(self, held: Sequence[tuple[str, Cell]]) -> None:
+        """Name blocks after the variables that hold them.
+
+        A block keeps its name as long as that variable holds it, or no other does.
+        """
+        holders: dict[int, list[tuple[str, int | None]]] = {}
+        for _, cell in held:
+            if cell.number and not cell.number_only:
+                holders.setdefault(cell.number, []).append((cell.name, cell.leads))
+        blocks = self.calls.blocks
+        named: dict[int, tuple[str, int | None]] = {}
+        for user, cells in holders.items():
+            asked = blocks.get(user)
+            if asked is None:
+                continue
+            names = [name for name, _ in cells]
+            if asked.name not in names:
+                self._rename(user, names[0])
+            kept = blocks[user].name or names[0]
+            leads = next((to for name, to in cells if name == kept), cells[0][1])
+            if asked.freed is None:
+                named[user] = kept, leads
+        inner = fields_of_blocks(self.types, named, self.calls.live, self.space.word)
+        for user, name in inner.items():
+            if blocks[user].name is None or "->" in (blocks[user].name or ""):
+                self._rename(user, name)
+            elif blocks[user].name not in {n for n, _ in named.values()}:
+                continue
+            else:
+                self._rename(user, name)
+
+    def _rename(self, user: int, name: str) -> None:
+        self.calls.rename(user, name)
+
+    # ---- events
+
+    def _events(
+        self, message: Mapping[str, Any], line: int | None
+    ) -> tuple[list[Event], list[Fault]]:
+        """Turn the calls since the last frame into events; the log of blocks is brought up to date.
+
+        Returns the faults that the calls themselves are.
+        """
+        events: list[Event] = []
+        faults: list[Fault] = []
+        done, self._done = self._done, []
+        self._copies = []
+        for made in done:
+            if made["t"] == "copy":
+                self._copies.append(made)
+                continue
+            self.judge.stirred = True
+            call = self._call(made)
+            if call is None:
+                self._internal(made)
+                continue
+            fault = self.judge.call(call, line)
+            if fault is not None:
+                faults.append(fault)
+            names = {user: self.calls.name(user) for user in self.calls.blocks}
+            self.calls.add(call)
+            self.judge.took(call, line)
+            waiting = self._border(made)
+            if waiting is not None:
+                waiting["value"] = call.result
+                continue
+            events.append(self._event(call, made, names))
+        if message["t"] == "signal":
+            for made in self._open.values():
+                if made["th"] == message["th"] and made["who"] == "user":
+                    args = ", ".join(str(a) for a in self._args(made))
+                    events.append(Event("call", f"{made['fn']}({args}) did not return"))
+        return events, faults
+
+    def _border(self, made: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the copy from Go to C that a call of malloc belongs to."""
+        if self.go is None or made["fn"] != "malloc":
+            return None
+        waiting = [c for c in self._copies if c["fn"] in ("CString", "CBytes") and "value" not in c]
+        return next((c for c in reversed(waiting) if c["th"] == made["th"]), None)
+
+    def _internal(self, made: Mapping[str, Any]) -> None:
+        """Remember the blocks of libraries: they may write there."""
+        block = made["args"][0]
+        if made["fn"] in ("free", "realloc", "reallocarray"):
+            self.judge.internal.pop(block, None)
+        if made["value"] and made["fn"] != "free":
+            size = made["args"][-1] * (made["args"][0] if made["fn"] == "calloc" else 1)
+            self.judge.internal[int(made["value"])] = size
+
+    def _args(self, made: Mapping[str, Any]) -> list[str]:
+        shown = [str(arg) for arg in made["args"]]
+        if made["fn"] in ("free", "realloc", "reallocarray"):
+            first = made["args"][0]
+            shown[0] = self.calls.name(first) if first in self.calls.blocks else "?"
+        return shown
+
+    def _call(self, made: Mapping[str, Any]) -> Call | None:
+        """Return a call of the user's as the log wants it; None for one that is not theirs."""
+        function, args, value = made["fn"], list(made["args"]), int(made["value"])
+        via = re.sub(r"^(?:__|_IO_)", "", made["via"]) if made["who"] == "library" else ""
+        block = args[0] if function in ("free", "realloc", "reallocarray") else 0
+        if made["who"] != "user" and via not in OWNING and not self.calls.live(block):
+            return None
+        if function == "free" and not block:
+            size = None
+        elif function in ("calloc",):
+            size = args[0] * args[1]
+        elif function == "reallocarray":
+            size = args[1] * args[2]
+        elif function == "posix_memalign":
+            size, args = args[2], [0, *args[1:]]
+        else:
+            size = args[-1] if function != "free" else None
+        name = {"valloc": "memalign", "pvalloc": "memalign"}.get(function, function)
+        failed = size is not None and not value and (size or not block)
+        return Call(
+            number=len(self.calls.log) + 1,
+            function=name,
+            args=tuple(args),
+            block=block,
+            size=size,
+            result=value,
+            errno="ENOMEM" if failed else None,
+            thread=int(made["th"]) - 1,
+        )
+
+    def _event(self, call: Call, made: Mapping[str, Any], names: Mapping[int, str]) -> Event:
+        """Return the event of a call; the name of its result is filled in later."""
+        found = event(call, {**names, call.result: "\0"} if call.result else names)
+        via = re.sub(r"^(?:__|_IO_)", "", made["via"]) if made["who"] == "library" else ""
+        if via and call.size is not None:
+            count = "1 byte" if call.size == 1 else f"{call.size} bytes"
+            text = f"{via} allocates {count}"
+            found = dataclasses.replace(found, text=f"\0 = {text}" if call.result else text)
+        if call.function == "realloc" and call.block == call.result and call.result:
+            text = found.text.replace("realloc(\0", f"realloc({names.get(call.block, '?')}")
+            found = dataclasses.replace(found, text=text)
+        if call.function in ("free", "realloc") and call.block and call.block not in names:
+            found = dataclasses.replace(found, chunk=None)
+        return found
+
+    def _worded(self, found: Event) -> Event:
+        """Fill in the name that the result of a call has by now."""
+        if "\0" not in found.text or found.result is None:
+            return found
+        asked = self.calls.blocks.get(found.result)
+        if asked is not None and asked.name is not None:
+            text = found.text.replace("\0", asked.name)
+        elif asked is not None:
+            text = found.text.replace("\0", self.calls.name(found.result))
+        else:  # it was moved or given back within the same line
+            text = found.text.replace("\0 = ", "").replace("\0", "?")
+        return dataclasses.replace(found, text=text)
+
+    def _go_events(
+        self,
+        message: Mapping[str, Any],
+        now: Sequence[Activation],
+        pointers: Sequence[RawPointer],
+        cycles: int,
+    ) -> list[Event]:
+        """Return what happened on the Go side: copies across the border, cycles, cleanups."""
+        if self.go is None:
+            return []
+        events = []
+        fresh = [p for p in pointers if (p.name, p.scope) not in self._set and p.state != "unset"]
+        self._set |= {(p.name, p.scope) for p in fresh}
+        for copy in self._copies:
+            events.append(self._crossing(copy, fresh))
+        for cycle in range(self.go.cycles - cycles + 1, self.go.cycles + 1):
+            events.append(Event("gc", f"the collector has finished cycle {cycle}"))
+        if now and any(CLEANUP.search(name) for name in message.get("above", ())):
+            name = now[-1].function
+            if self._cleaning != (name, now[-1].base):
+                events.append(Event("cleanup", f"{name} runs: its object is unreachable"))
+            self._cleaning = name, now[-1].base
+        else:
+            self._cleaning = None
+        return events
+
+    def _crossing(self, copy: Mapping[str, Any], fresh: Sequence[RawPointer]) -> Event:
+        """Return the event of a copy made by one of cgo's helpers."""
+        function, size = str(copy["fn"]), int(copy["size"])
+        count = "1 byte" if size == 1 else f"{size} bytes"
+        if function in ("CString", "CBytes"):
+            block = int(copy.get("value", 0))
+            name = self.calls.name(block) if block in self.calls.blocks else "?"
+            more = " and a 0" if function == "CString" else ""
+            note = f"{count}{more} from Go to C; Go code must free {name} with C.free"
+            result = block or None
+            chunk = block - HEADER if block else None
+            text = f"{name} = C.{function}({count})"
+            return Event("copy", text, (size,), result, None, chunk, note)
+        source = int(copy["at"])
+        held = [user for user in self.calls.blocks if user <= source]
+        block = max(held, default=0)
+        asked = self.calls.blocks.get(block)
+        inside = asked is not None and source < block + max(asked.requested or 0, 1)
+        name = self.calls.name(block) if inside else "C's memory"
+        kinds = {"GoBytes": "[]byte"}
+        wanted = kinds.get(function, "string")
+        target = next((p.name for p in fresh if p.type == wanted), None)
+        said = (
+            f"C.{function}({name}, {count})" if function != "GoString" else f"C.{function}({name})"
+        )
+        text = f"{target} = {said}" if target else said
+        note = f"{count} from C to Go; the copy is the collector's"
+        return Event("copy", text, (size,), None, None, block - HEADER if inside else None, note)
+
+    def _printed(self, message: Mapping[str, Any]) -> list[Event]:
+        """Bring the output up to date: what was written, and what waits in stdio's buffer."""
+        out, err = message["out"]
+        printed = self._raw[0][:out] + bytes.fromhex(message["pending"])
+        said = self._raw[1][self._seen[1] : err]
+        fresh, lost = printed[self._seen[0] :], self._seen[0] - len(printed)
+        self._seen = [len(printed), err]
+        events = []
+        if lost > 0:
+            count = "1 byte" if lost == 1 else f"{lost} bytes"
+            events.append(Event("output", f"{count} of stdout were never written"))
+            for index in range(len(self._output) - 1, -1, -1):
+                stream, text = self._output[index]
+                if stream == 0:
+                    cut = min(lost, len(text))
+                    self._output[index] = 0, text[: len(text) - cut]
+                    lost -= cut
+        for stream, text in ((0, fresh), (1, said)):
+            if text:
+                self._output.append((stream, text))
+                events.append(Event("output", text.decode("utf-8", "backslashreplace")))
+        return events
+
+    # ---- the end
+
+    def film(self, stop: Stop | None, title: str, file: str) -> Film:
+        """Return the film; `stop` says how the program ended."""
+        if self._waiting is not None:
+            message, self._waiting = self._waiting, None
+            self._moment(message)
+        self.flush(stop)
+        return self.reel.film(title, self.source, self.language, file)

@@ -1,0 +1,1064 @@
+"""The half of the film recorder that runs inside gdb's own Python.
+
+Standard library and ``gdb`` only.  It brings bytes, registers and calls out, one line of JSON for
+each thing that happens, as it happens; what they mean is worked out by ``gdb_recorder.py``, which
+starts ``gdb -x`` with this file and names the job (JSON) in ``HEAPSCOPE_JOB``.
+
+The program is not stepped.  Every line of the user's own files gets a breakpoint, at the place
+where the line begins; everything is done in the breakpoints' ``stop`` methods, which let the
+program go on.  So a program runs from one line to the next at full speed, libraries are never
+entered, and a function that a library calls back is seen like any other.
+
+Lines written (``t`` says which): ``start``, ``type``, ``call``, ``return``, ``copy``, ``stop``
+(a line is about to run), ``signal``, ``exit`` (the program is about to end), ``end``, ``limit``,
+``time``, ``trouble``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import resource
+import signal
+import struct
+import sys
+import threading
+from typing import Any
+
+import gdb
+
+PAGE = 4096
+MASK = (1 << 64) - 1
+MOST_HEAP = 4 << 20  # bytes of one heap that are copied
+MOST_BLOCK = 1 << 20  # bytes of a block with a mapping of its own
+MOST_VARIABLE = 512  # bytes of one variable
+MOST_FRAMES = 24  # of the user's own functions, innermost first
+MOST_DEPTH = 200  # frames that are looked at
+MOST_OBJECT = 256  # bytes of one object of Go
+MOST_FIELDS = 64
+MOST_TEXT = 40  # bytes of a text that a variable leads to
+
+# name -> (register of each argument, which argument is the block handed in)
+ENTRIES: dict[str, tuple[int, int | None]] = {
+    "malloc": (1, None),
+    "calloc": (2, None),
+    "realloc": (2, 0),
+    "reallocarray": (3, 0),
+    "free": (1, 0),
+    "aligned_alloc": (2, None),
+    "memalign": (2, None),
+    "posix_memalign": (3, None),
+    "valloc": (1, None),
+    "pvalloc": (1, None),
+}
+REGISTERS = {
+    "i386:x86-64": (("rdi", "rsi", "rdx"), "rax", "rsp"),
+    "aarch64": (("x0", "x1", "x2"), "x0", "sp"),
+}
+GO_REGISTERS = {"i386:x86-64": ("rax", "rbx", "rcx"), "aarch64": ("x0", "x1", "x2")}
+COPIES = {  # cgo's helpers that copy across the border: how many registers tell what is copied
+    "CString": 2,
+    "GoString": 1,
+    "GoStringN": 2,
+    "GoBytes": 2,
+    "CBytes": 2,
+}
+FATAL = (
+    *("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTERM", "SIGQUIT"),
+    *("SIGHUP", "SIGPIPE", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXFSZ", "SIGXCPU", "SIGSTOP"),
+)
+
+
+class Job:
+    """What is to be done, and what is known of the process."""
+
+    def __init__(self, path: str) -> None:
+        with open(path, encoding="utf-8") as file:
+            self.form: dict[str, Any] = json.load(file)
+        self.log = open(self.form["log"], "w", encoding="utf-8")  # noqa: SIM115 (kept open)
+        self.language: str = self.form["language"]
+        self.files: list[str] = self.form["files"]
+        self.layout: dict[str, Any] = self.form["layout"]
+        self.stops = 0
+        self.pid = 0
+        self.memory = -1
+        self.over: str | None = None  # why no more is recorded
+        self.bytes = 0
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Write one line; flushed, so that nothing is lost when gdb is killed."""
+        line = json.dumps({"t": kind, **fields}, separators=(",", ":"))
+        self.bytes += len(line)
+        self.log.write(line + "\n")
+        self.log.flush()
+
+    def read(self, at: int, size: int) -> bytes | None:
+        """Return bytes of the program, or None where there are none."""
+        try:
+            data = os.pread(self.memory, size, at)
+        except (OSError, OverflowError, ValueError):
+            return None
+        return data if len(data) == size else None
+
+    def word(self, at: int) -> int | None:
+        """Return the 64-bit word at an address."""
+        data = self.read(at, 8)
+        return None if data is None else int.from_bytes(data, "little")
+
+
+job = Job(os.environ["HEAPSCOPE_JOB"])
+
+
+def run(command: str) -> str:
+    """Execute a command of gdb and return what it says."""
+    said: str = gdb.execute(command, to_string=True)
+    return said
+
+
+# ---- memory
+
+
+class Heaps:
+    """The ranges that belong to malloc, and which of their pages were written out already."""
+
+    def __init__(self) -> None:
+        self.sent: dict[int, list[bytes]] = {}  # base -> pages
+        self.arena_at = 0
+        self.arena_sent = b""
+        self.blocks: dict[int, None] = {}  # blocks with flag M that may be in use
+        self.threads: dict[int, None] = {}  # bases of thread heaps
+        self.others: list[list[int]] = []  # all other mappings, as they were last written out
+        self.news = False
+
+    def took(self, user: int) -> None:
+        """Look at the size word of a block that was handed out."""
+        word = job.word(user - 8)
+        if word is None:
+            return
+        if word & 2:
+            self.blocks[user] = None
+        elif word & 4 and job.layout["heap_max"]:
+            self.threads[user & -job.layout["heap_max"]] = None
+
+    def gave(self, user: int) -> None:
+        """Forget a block with a mapping of its own."""
+        self.blocks.pop(user, None)
+
+    def ranges(self) -> list[tuple[int, int, str]]:
+        """Return (base, length, kind) of all that there is now."""
+        found: list[tuple[int, int, str]] = []
+        with open(f"/proc/{job.pid}/maps", encoding="ascii", errors="replace") as file:
+            lines = file.read().splitlines()
+        writable: list[tuple[int, int]] = []
+        others: list[list[int]] = []
+        for line in lines:
+            low, _, rest = line.partition("-")
+            high, access = rest.split(" ", 2)[:2]
+            if line.endswith("[heap]"):
+                found.append((int(low, 16), int(high, 16) - int(low, 16), "heap"))
+            elif "[stack]" not in line:
+                others.append([int(low, 16), int(high, 16)])
+            if access.startswith("rw"):
+                writable.append((int(low, 16), int(high, 16)))
+        self.news = others != self.others
+        self.others = others
+        for base in self.threads:
+            size = job.word(base + job.layout["heap_size"])
+            whole = any(low <= base < high for low, high in writable)
+            if whole and size and PAGE <= size <= job.layout["heap_max"]:
+                found.append((base, size, "thread heap"))
+        for user in list(self.blocks):
+            before, word = job.word(user - 16), job.word(user - 8)
+            if before is None or word is None:
+                del self.blocks[user]
+                continue
+            base = user - 16 - (before & job.layout["mmap_offset_mask"])
+            base &= -PAGE
+            room = next((high - base for low, high in writable if low <= base < high), 0)
+            length = user - 16 - base + (word & ~7) + job.layout["mmap_extra"]
+            if not 0 < length <= room or length % PAGE:
+                length = room
+            if length:
+                found.append((base, length, "mmap"))
+        return found
+
+    def changes(self) -> list[list[Any]]:
+        """Return [base, length, kind, {page number: bytes}] with the pages that changed."""
+        result = []
+        ranges = self.ranges()
+        for gone in self.sent.keys() - {base for base, _, _ in ranges}:
+            del self.sent[gone]
+        for base, length, kind in ranges:
+            most = MOST_BLOCK if kind == "mmap" else MOST_HEAP
+            data = job.read(base, min(length, most)) or b""
+            kept = len(data.rstrip(b"\0")) + 15 & ~15
+            pages = [data[i : min(i + PAGE, kept)] for i in range(0, kept, PAGE)]
+            old = self.sent.get(base, [])
+            new = {i: page.hex() for i, page in enumerate(pages) if i >= len(old) or old[i] != page}
+            result.append([base, length, kind, len(pages), new])
+            self.sent[base] = pages
+        return result
+
+    def arena(self) -> str | None:
+        """Return the bytes of main_arena when they changed."""
+        if not self.arena_at:
+            return None
+        data = job.read(self.arena_at, job.layout["arena_size"]) or b""
+        if data == self.arena_sent:
+            return None
+        self.arena_sent = data
+        return data.hex()
+
+    def locate(self, places: list[tuple[int, int]]) -> tuple[int, str]:
+        """Find main_arena: by its symbol, else by its look. Returns (address or 0, how)."""
+        if not job.layout["arena_size"]:
+            return 0, "unknown layout"
+        if job.form["symbols"]:
+            try:
+                self.arena_at = int(gdb.parse_and_eval("(unsigned long) &main_arena"))
+                return self.arena_at, "symbol"
+            except gdb.error:
+                pass
+        for low, high in places:
+            found = self.scan(low, high)
+            if found:
+                self.arena_at = found
+                return found, "scan"
+        return 0, "not found"
+
+    @staticmethod
+    def scan(low: int, high: int) -> int:
+        """Look for a malloc_state that is alone: its `next` leads to itself (arena.c).
+
+        Before the first malloc all words in front of `next` are zero; afterwards most of its bins
+        lead to themselves.
+        """
+        layout = job.layout
+        data = job.read(low, high - low) or b""
+        words = memoryview(data[: len(data) & ~7]).cast("Q")
+        step, first, last = layout["next"] // 8, layout["bins"] // 8, 2 * layout["bins_number"]
+        for index in range(len(words) - layout["arena_size"] // 8 + 1):
+            here = low + index * 8
+            if words[index + step] != here:
+                continue
+            bins = words[index + first : index + first + last]
+            lone = sum(
+                1 for i, word in enumerate(bins) if word == here + 8 * (first + (i & ~1)) - 16
+            )
+            if lone > last * 3 // 4 or not any(words[index + 1 : index + step]):
+                return here
+        return 0
+
+
+heaps = Heaps()
+
+
+# ---- types and variables
+
+TYPES: dict[str, int] = {}
+FORMS: dict[int, dict[str, Any]] = {}
+
+
+def type_id(kind: Any, depth: int = 0) -> int:
+    """Return the number of a type; a new one is written out."""
+    bare = kind.strip_typedefs()
+    name = str(kind)
+    key = f"{name}/{bare.sizeof}/{bare.code}"
+    known = TYPES.get(key)
+    if known is not None:
+        return known
+    number = TYPES[key] = len(TYPES)
+    form: dict[str, Any] = {"id": number, "name": name, "size": bare.sizeof, "kind": "other"}
+    FORMS[number] = form
+    code = bare.code
+    if code in (gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_REF):
+        form["kind"] = "pointer"
+        form["to"] = None
+        target = bare.target()
+        if target.strip_typedefs().code != gdb.TYPE_CODE_FUNC and depth < 4:
+            form["to"] = type_id(target, depth + 1)
+    elif code == gdb.TYPE_CODE_ARRAY:
+        form["kind"] = "array"
+        form["to"] = type_id(bare.target(), depth)
+    elif code in (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION):
+        form["kind"] = "struct" if code == gdb.TYPE_CODE_STRUCT else "union"
+        form["fields"] = []
+        for field in bare.fields()[:MOST_FIELDS]:
+            with contextlib.suppress(AttributeError, gdb.error, TypeError):
+                if field.bitpos % 8 == 0 and not field.bitsize:
+                    place = field.bitpos // 8
+                    form["fields"].append([field.name or "", place, type_id(field.type, depth)])
+    elif code == gdb.TYPE_CODE_INT or code == gdb.TYPE_CODE_CHAR:
+        form["kind"] = "int"
+        form["signed"] = bool(getattr(bare, "is_signed", "unsigned" not in str(bare)))
+    elif code == gdb.TYPE_CODE_BOOL:
+        form["kind"] = "bool"
+    elif code == gdb.TYPE_CODE_FLT:
+        form["kind"] = "float"
+    elif code == gdb.TYPE_CODE_ENUM:
+        form["kind"] = "enum"
+        form["values"] = [[f.name, f.enumval] for f in bare.fields()[:MOST_FIELDS]]
+    job.write("type", form=form)
+    return number
+
+
+class Variable:
+    """One variable of a function."""
+
+    def __init__(self, symbol: Any) -> None:
+        self.symbol = symbol
+        self.name: str = symbol.name
+        self.type = type_id(symbol.type)
+        self.size = min(symbol.type.strip_typedefs().sizeof, MOST_VARIABLE)
+        self.line: int = symbol.line or 0
+        self.argument = bool(symbol.is_argument)
+        form = FORMS[self.type]
+        to = FORMS.get(form["to"]) if form["kind"] == "pointer" else None
+        self.characters = to is not None and to["kind"] == "int" and to["size"] == 1
+        self.fixed: int | None = None  # offset from the frame's address, once known
+        self.address: int | None = None  # of a static one
+
+    def form(self, frame: Any, base: int) -> list[Any]:
+        """Return [name, type, line, 1 for an argument, bytes as hex, text that it leads to]."""
+        data, text = self.read(frame, base), None
+        if self.characters and data:
+            found = job.read(int.from_bytes(bytes.fromhex(data), "little"), MOST_TEXT)
+            text = None if found is None else found.split(b"\0")[0].hex()
+        return [self.name, self.type, self.line, int(self.argument), data, text]
+
+    def read(self, frame: Any, base: int) -> str | None:
+        """Return its bytes as hex; None when the compiler keeps it nowhere."""
+        at = self.address
+        if at is None and self.fixed is not None:
+            at = base + self.fixed
+        if at is None:
+            try:
+                value = self.symbol.value(frame)
+                address = value.address
+                if address is None:  # in a register
+                    size = value.type.strip_typedefs().sizeof
+                    return (int(value) & (1 << 8 * size) - 1).to_bytes(size, "little").hex()
+                at = int(address) & MASK
+                if self.symbol.addr_class == gdb.SYMBOL_LOC_STATIC:
+                    self.address = at
+                elif job.form["frame_relative"] and not getattr(value.type, "dynamic", False):
+                    self.fixed = at - base
+                elif getattr(value.type, "dynamic", False):
+                    data = job.read(at, min(value.type.sizeof, MOST_VARIABLE))
+                    return None if data is None else data.hex()
+            except (gdb.error, OverflowError, TypeError, ValueError):
+                return None
+        data = job.read(at, self.size)
+        return None if data is None else data.hex()
+
+
+class Place:
+    """What is known of a place in the user's code."""
+
+    def __init__(self, frame: Any) -> None:
+        sal = frame.find_sal()
+        self.line: int = sal.line
+        function = frame.function()
+        self.user = function is not None and is_user(sal.symtab or function.symtab)
+        self.function = function.name if function is not None else frame.name() or "?"
+        self.variables: list[Variable] = []
+        if not self.user:
+            return
+        names: set[str] = set()
+        with contextlib.suppress(RuntimeError):
+            block = frame.block()
+            while block is not None and not block.is_static and not block.is_global:
+                for symbol in block:
+                    if symbol.name and (symbol.is_variable or symbol.is_argument):
+                        if symbol.name in names or symbol.name.startswith("~"):
+                            continue
+                        names.add(symbol.name)
+                        self.variables.append(Variable(symbol))
+                if block.function is not None:
+                    break
+                block = block.superblock
+        self.variables.sort(key=lambda v: (not v.argument, v.line))
+
+
+PLACES: dict[tuple[int, bool], Place] = {}
+FRAME_ID = re.compile(r"stack=0x([0-9a-f]+)")
+
+
+def is_user(symtab: Any) -> bool:
+    """Whether a file is the user's own."""
+    return symtab is not None and os.path.basename(symtab.filename) in job.files
+
+
+def place_of(frame: Any, newest: bool) -> Place:
+    """Return what is known of the place where a frame is."""
+    key = frame.pc(), newest
+    found = PLACES.get(key)
+    if found is None:
+        found = PLACES[key] = Place(frame)
+    return found
+
+
+def stack() -> list[list[Any]]:
+    """Return the user's frames, innermost first: [function, line, address, variables, callees].
+
+    `callees`: the functions of others that run on top of this one, innermost first.
+    """
+    result: list[list[Any]] = []
+    frame = gdb.newest_frame()
+    newest = True
+    outside: list[str] = []
+    for _ in range(MOST_DEPTH):
+        if frame is None or not frame.is_valid():
+            break
+        place = place_of(frame, newest)
+        if place.user:
+            found = FRAME_ID.search(str(frame))
+            base = int(found[1], 16) if found else 0
+            values = []
+            if len(result) < MOST_FRAMES:
+                values = [v.form(frame, base) for v in place.variables]
+            result.append([place.function, place.line, base, values, outside])
+            outside = []
+            if place.function in ("main", "main.main"):
+                break
+        else:
+            outside.append(place.function)
+        newest = False
+        try:
+            frame = frame.older()
+        except gdb.error:
+            break
+    return result
+
+
+GLOBALS: list[Variable] = []
+
+
+def globals_now() -> list[list[Any]]:
+    """Return the user's global and static variables."""
+    return [v.form(None, 0) for v in GLOBALS]
+
+
+# ---- output
+
+STDOUT = {"base": 0, "flags": 0}
+
+
+def pending() -> str:
+    """Return what waits in stdio's buffer of stdout (glibc's ``struct _IO_FILE``)."""
+    at = STDOUT["base"]
+    if not at:
+        return ""
+    head = job.read(at, 56)
+    if head is None:
+        return ""
+    _, _, _, _, base, now, _ = struct.unpack("<7Q", head)
+    if not base < now <= base + (1 << 16):
+        return ""
+    return (job.read(base, now - base) or b"").hex()
+
+
+def written() -> list[int]:
+    """Return how many bytes are in the files that take stdout and stderr."""
+    return [os.path.getsize(job.form["stdout"]), os.path.getsize(job.form["stderr"])]
+
+
+# ---- Go
+
+GO = {"numgc": 0}
+
+
+def go_side(frames: list[list[Any]]) -> dict[str, Any] | None:
+    """Return what only a program in Go has: cycles of its collector, what variables lead to."""
+    if job.language != "go":
+        return None
+    side: dict[str, Any] = {"gc": 0, "objects": {}}
+    if GO["numgc"]:
+        data = job.read(GO["numgc"], 4)
+        side["gc"] = int.from_bytes(data or b"", "little")
+    for frame in frames:
+        for _, number, _, _, data, _ in frame[3]:
+            if data:
+                collect(number, bytes.fromhex(data), 0, side["objects"])
+    return side
+
+
+def collect(number: int, data: bytes, depth: int, found: dict[int, list[Any]]) -> None:
+    """Note what a value of type `number` leads to: address -> [bytes, size, type of an element]."""
+    form = FORMS[number]
+    fields = {name: (place, kind) for name, place, kind in form.get("fields", ())}
+
+    def number_at(place: int) -> int:
+        return int.from_bytes(data[place : place + 8], "little")
+
+    at, size, kind = 0, 0, None
+    if form["kind"] == "pointer" and form["to"] is not None:
+        at, size, kind = number_at(0), FORMS[form["to"]]["size"], form["to"]
+    elif {"str", "len"} == set(fields):
+        at, size = number_at(fields["str"][0]), number_at(fields["len"][0])
+    elif {"array", "len", "cap"} == set(fields):
+        kind = FORMS[fields["array"][1]].get("to")
+        each = FORMS[kind]["size"] if kind is not None else 1
+        at, size = number_at(fields["array"][0]), number_at(fields["cap"][0]) * each
+    elif form["kind"] == "struct" and depth < 3:
+        for place, inner in fields.values():
+            collect(inner, data[place : place + FORMS[inner]["size"]], depth + 1, found)
+    if at < PAGE or not 0 < size < 1 << 30 or len(found) > 64:
+        return
+    got = job.read(at, min(size, MOST_OBJECT))
+    if got is None or (at in found and found[at][1] >= size):
+        return
+    found[at] = [got.hex(), size, kind]
+    if kind is not None and depth < 2:
+        collect(kind, got, depth + 1, found)
+
+
+# ---- calls
+
+NAMES, RESULT, STACK = REGISTERS["i386:x86-64"]
+
+
+def register(name: str) -> int:
+    """Return a register of the newest frame, unsigned."""
+    return int(gdb.newest_frame().read_register(name)) & MASK
+
+
+class Pending:
+    """A call that has not returned yet."""
+
+    __slots__ = ("args", "at", "name", "number", "sp", "thread")
+
+    def __init__(self, number: int, name: str, at: int, sp: int, args: list[int]) -> None:
+        self.number, self.name, self.at, self.sp, self.args = number, name, at, sp, args
+
+
+CALLS: dict[int, list[Pending]] = {}  # by thread
+COUNT = [0]
+RETURNS: dict[int, Return] = {}
+
+
+def settle(pc: int) -> None:
+    """Take the result of a call that has just returned to `pc`."""
+    thread = gdb.selected_thread().num
+    waiting = CALLS.get(thread)
+    if not waiting:
+        return
+    sp = register(STACK)
+    while waiting and waiting[-1].sp < sp - 8:
+        waiting.pop()  # left by longjmp
+    if not waiting or waiting[-1].at != pc or waiting[-1].sp not in (sp, sp - 8):
+        return
+    call = waiting.pop()
+    value = register(RESULT)
+    if call.name == "posix_memalign":
+        status, value = value & 0xFFFFFFFF, 0
+        if status == 0:
+            value = job.word(call.args[0]) or 0
+        job.write("return", n=call.number, value=value, status=status)
+    else:
+        job.write("return", n=call.number, value=value)
+    if value:
+        heaps.took(value)
+
+
+class Return(gdb.Breakpoint):  # type: ignore[misc]
+    """The place where an allocator's caller goes on."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(f"*{at:#x}", internal=True)
+        self.silent = True
+        self.at = at
+
+    def stop(self) -> bool:
+        """Take the result and go on."""
+        guard(settle, self.at)
+        return job.over is not None
+
+
+class Entry(gdb.Breakpoint):  # type: ignore[misc]
+    """The first instruction of one of the allocator's functions."""
+
+    def __init__(self, name: str, at: int) -> None:
+        super().__init__(f"*{at:#x}", internal=True)
+        self.silent = True
+        self.name = name
+        self.count, self.block = ENTRIES[name]
+
+    def stop(self) -> bool:
+        """Note the call and go on."""
+        guard(self.note)
+        return job.over is not None
+
+    def note(self) -> None:
+        """Write out who calls what; make sure that the return is seen."""
+        sp = register(STACK)
+        at = job.word(sp) if RESULT == "rax" else register("x30")
+        args = [register(name) for name in NAMES[: self.count]]
+        who, via = self.caller(at or 0)
+        number = COUNT[0]
+        COUNT[0] += 1
+        thread = gdb.selected_thread().num
+        job.write("call", n=number, fn=self.name, args=args, who=who, via=via, th=thread)
+        if self.block is not None and args[self.block]:
+            heaps.gave(args[self.block])
+        if self.name == "free" or not at:
+            return
+        CALLS.setdefault(thread, []).append(Pending(number, self.name, at, sp, args))
+        if at not in RETURNS:
+            RETURNS[at] = Return(at)
+
+    @staticmethod
+    def caller(at: int) -> tuple[str, str]:
+        """Say who called: ("user", function) or ("library", the function the user called)."""
+        if at in CALLERS:
+            return CALLERS[at]
+        symbol = gdb.block_for_pc(at - 1)
+        while symbol is not None and symbol.function is None:
+            symbol = symbol.superblock
+        if symbol is not None and is_user(symbol.function.symtab):
+            CALLERS[at] = "user", symbol.function.name
+            return CALLERS[at]
+        own = PROGRAM["low"] <= at < PROGRAM["high"]
+        if own and job.language != "go":
+            CALLERS[at] = "user", ""
+            return CALLERS[at]
+        name, frame = "", gdb.newest_frame()
+        for depth in range(MOST_DEPTH):
+            frame = frame.older() if frame is not None else None
+            if frame is None:
+                return "library", ""
+            here = frame.name() or ""
+            if depth == 0 and job.language == "go" and CGO.match(here):
+                CALLERS[at] = "user", here
+                return CALLERS[at]
+            if PROGRAM["low"] <= frame.pc() < PROGRAM["high"]:
+                place = place_of(frame, False)
+                return "library" if place.user else "stranger", name
+            name = here
+        return "library", name
+
+
+CALLERS: dict[int, tuple[str, str]] = {}
+CGO = re.compile(r"_cgo_[0-9a-f]+_Cfunc_")
+PROGRAM = {"low": 0, "high": 0}
+
+
+class Copy(gdb.Breakpoint):  # type: ignore[misc]
+    """A helper of cgo that copies bytes across the border."""
+
+    def __init__(self, name: str, at: int) -> None:
+        super().__init__(f"*{at:#x}", internal=True)
+        self.silent = True
+        self.name = name
+
+    def stop(self) -> bool:
+        """Note what is copied and go on."""
+        guard(self.note)
+        return job.over is not None
+
+    def note(self) -> None:
+        """Write out where from and how much."""
+        args = [register(name) for name in GO_REGISTERS["i386:x86-64"][: COPIES[self.name]]]
+        size = args[1] if len(args) > 1 else 0
+        if self.name == "GoString" and args[0]:
+            size = self.length(args[0])
+        job.write("copy", fn=self.name, at=args[0], size=size, th=gdb.selected_thread().num)
+
+    @staticmethod
+    def length(at: int) -> int:
+        """Return strlen of the C string at an address (at most 1 MiB)."""
+        size = 0
+        while size < MOST_BLOCK:
+            part = PAGE - (at + size) % PAGE
+            data = job.read(at + size, part)
+            if data is None:
+                return size
+            end = data.find(b"\0")
+            if end >= 0:
+                return size + end
+            size += part
+        return size
+
+
+# ---- lines
+
+
+def record(kind: str, **more: Any) -> None:
+    """Write out everything as it is now."""
+    frames = stack()
+    fields: dict[str, Any] = {
+        "th": gdb.selected_thread().num,
+        "frames": frames,
+        "globals": globals_now(),
+        "maps": heaps.changes(),
+        "arena": heaps.arena(),
+        "out": written(),
+        "pending": pending(),
+    }
+    if heaps.news:
+        fields["others"] = heaps.others
+    side = go_side(frames)
+    if side is not None:
+        fields["go"] = side
+    job.write(kind, **fields, **more)
+
+
+class Line(gdb.Breakpoint):  # type: ignore[misc]
+    """The beginning of a line of the user's."""
+
+    def __init__(self, at: int, line: int) -> None:
+        super().__init__(f"*{at:#x}", internal=True)
+        self.silent = True
+        self.at, self.line = at, line
+
+    def stop(self) -> bool:
+        """Record, unless it is the line that has been running; end at the limit."""
+        guard(settle, self.at)
+        guard(self.note)
+        return job.over is not None
+
+    def note(self) -> None:
+        """Record once for each time that the line begins."""
+        thread = gdb.selected_thread().num
+        found = FRAME_ID.search(str(gdb.newest_frame()))
+        here = self.line, found[1] if found else ""
+        if LAST.get(thread) == here:
+            return
+        LAST[thread] = here
+        if job.stops > job.form["frames"]:
+            return
+        if job.stops == job.form["frames"]:
+            job.over = "frames"
+        elif job.bytes > job.form["bytes"]:
+            job.over = "bytes"
+        job.stops += 1
+        record("stop")
+
+
+LAST: dict[int, tuple[int, str]] = {}
+
+
+class Exit(gdb.Breakpoint):  # type: ignore[misc]
+    """The last thing that a program does."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where, internal=True)
+        self.silent = True
+
+    def stop(self) -> bool:
+        """Record the end and go on to it."""
+        guard(record, "exit")
+        return False
+
+
+def guard(function: Any, *args: Any) -> None:
+    """Call; trouble is written out and does not stop the program."""
+    try:
+        function(*args)
+    except Exception as error:  # the film goes on without this one
+        import traceback
+
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        job.write("trouble", text=f"{type(error).__name__}: {error}", where=f"{where.lineno}")
+
+
+def first_of_lines(table: list[tuple[int, int]], starts: set[int]) -> dict[int, int]:
+    """Return address -> line of the places where a line begins.
+
+    `table` is a file's line table in order of address, `starts` the first addresses of functions.
+    Of neighbouring entries for one line only the first counts; a function's own first entry is the
+    instructions that set up its frame, so the next entry takes its place.
+    """
+    result: dict[int, int] = {}
+    last = 0
+    for at, line in table:
+        if line == 0:
+            last = 0
+            continue
+        if at in starts:
+            last = line
+            continue
+        if line != last:
+            result[at] = line
+        last = line
+    return result
+
+
+def set_lines() -> int:
+    """Put a breakpoint on every line of the user's files; return how many."""
+    starts: set[int] = set()
+    seen: set[str] = set()
+    main = gdb.lookup_global_symbol("main.main" if job.language == "go" else "main")
+    symtabs = [main.symtab] if main is not None else []
+    for name in job.files:
+        with contextlib.suppress(gdb.error):
+            for sal in gdb.decode_line(f"'{name}':1")[1] or ():
+                symtabs.append(sal.symtab)
+    places: dict[int, int] = {}
+    for symtab in symtabs:
+        if symtab is None or not is_user(symtab) or symtab.fullname() in seen:
+            continue
+        seen.add(symtab.fullname())
+        for block in (symtab.global_block(), symtab.static_block()):
+            for symbol in block:
+                if symbol.is_function:
+                    with contextlib.suppress(gdb.error, RuntimeError):
+                        starts.add(int(symbol.value().address) & MASK)
+                elif symbol.is_variable and job.language != "go" and is_user(symbol.symtab):
+                    GLOBALS.append(Variable(symbol))
+        rows = sorted((item.pc, item.line) for item in symtab.linetable())
+        places |= first_of_lines(rows, starts)
+    for at, line in sorted(places.items()):
+        Line(at, line)
+    return len(places)
+
+
+# ---- start and end
+
+
+def dynamic_symbols(path: str, wanted: set[str]) -> dict[str, int]:
+    """Return name -> value of the functions and objects that a 64-bit ELF file exports."""
+    with open(path, "rb") as file:
+        data = file.read()
+    if data[:5] != b"\x7fELF\x02":
+        return {}
+    (offset,) = struct.unpack_from("<Q", data, 0x28)
+    size, count = struct.unpack_from("<HH", data, 0x3A)
+    heads = [struct.unpack_from("<IIQQQQIIQQ", data, offset + i * size) for i in range(count)]
+    found: dict[str, int] = {}
+    for head in heads:
+        if head[1] != 11:  # SHT_DYNSYM
+            continue
+        text = heads[head[6]]
+        names = data[text[4] : text[4] + text[5]]
+        symbols = data[head[4] : head[4] + head[5]]
+        places = {}
+        for name in wanted:
+            at = names.find(b"\0" + name.encode() + b"\0")
+            if at >= 0:
+                places[at + 1] = name
+        for name, info, _, section, value, _ in struct.iter_unpack("<IBBHQQ", symbols):
+            if name in places and section and info & 15 in (1, 2, 10):
+                found[places[name]] = value
+            elif section and info & 15 in (1, 2, 10):
+                # A name may be the tail of another one in the string table.
+                pass
+    return found
+
+
+def libraries() -> tuple[str, int, list[tuple[int, int]]]:
+    """Return libc's path, base and writable ranges; and note where the program lies."""
+    path, base, low, high = "", 0, 0, 0
+    places: list[tuple[int, int]] = []
+    own: list[tuple[int, int]] = []
+    program = os.path.realpath(job.form["program"])
+    last = ""
+    with open(f"/proc/{job.pid}/maps", encoding="ascii", errors="replace") as file:
+        for line in file:
+            words = line.split(None, 5)
+            name = words[5].strip() if len(words) > 5 else ""
+            start, end = (int(part, 16) for part in words[0].split("-"))
+            writable = words[1].startswith("rw")
+            if name == program:
+                low, high = low or start, end
+                if writable:
+                    own.append((start, end))
+            elif re.search(r"/libc(-2\.\d+)?\.so", name):
+                path, base = name, base or start
+                if writable:
+                    places.append((start, end))
+            elif not name and writable and last:
+                (places if last == path and path else own if last == program else []).append(
+                    (start, end)
+                )
+            last = name or last
+    PROGRAM["low"], PROGRAM["high"] = low, high
+    return path, base, places or own
+
+
+def address_of(name: str) -> int:
+    """Return the address of a symbol without debugging information; 0 when there is none."""
+    try:
+        return int(gdb.parse_and_eval(f"(unsigned long) &'{name}'")) & MASK
+    except gdb.error:
+        return 0
+
+
+def prepare() -> None:
+    """At main: find everything, and set the breakpoints."""
+    job.pid = gdb.selected_inferior().pid
+    job.memory = os.open(f"/proc/{job.pid}/mem", os.O_RDONLY)
+    path, base, places = libraries()
+    wanted = {*ENTRIES, "_exit", "_IO_2_1_stdout_", "gnu_get_libc_version"}
+    known: dict[str, int] = {}
+    if path:
+        known = {n: base + v for n, v in dynamic_symbols(path, wanted).items()}
+    for name in wanted - known.keys():
+        at = address_of(name)
+        if at:
+            known[name] = at
+    STDOUT["base"] = known.get("_IO_2_1_stdout_", 0)
+    arena, how = heaps.locate(places)
+    lines = set_lines()
+    for name in ENTRIES:
+        if name in known:
+            Entry(name, known[name])
+    if "_exit" in known:
+        Exit(f"*{known['_exit']:#x}")
+    if job.language == "go":
+        prepare_go()
+    job.write(
+        "start",
+        pid=job.pid,
+        libc=[path, base],
+        places=places,
+        arena=arena,
+        how=how,
+        lines=lines,
+        program=[PROGRAM["low"], PROGRAM["high"]],
+    )
+
+
+def prepare_go() -> None:
+    """Find what only Go has."""
+    for name in COPIES:
+        at = address_of(f"main._Cfunc_{name}")
+        if at:
+            Copy(name, at)
+    with contextlib.suppress(gdb.error):
+        value = gdb.parse_and_eval("'runtime.memstats'")
+        GO["numgc"] = int(value["numgc"].address)
+    at = address_of("runtime.exit.abi0") or address_of("runtime.exit")
+    if at:
+        Exit(f"*{at:#x}")
+
+
+def redirected() -> list[int]:
+    """Give gdb the program's files as its own for the moment of the start; return the old ones."""
+    old = [os.dup(fd) for fd in range(3)]
+    for fd, (name, flags) in enumerate(
+        (
+            (job.form["stdin"], os.O_RDONLY),
+            (job.form["stdout"], os.O_WRONLY | os.O_APPEND),
+            (job.form["stderr"], os.O_WRONLY | os.O_APPEND),
+        )
+    ):
+        new = os.open(name, flags)
+        os.dup2(new, fd)
+        os.close(new)
+    return old
+
+
+def start() -> None:
+    """Run up to main."""
+    for command in (
+        "set pagination off",
+        "set confirm off",
+        "set width 0",
+        "set startup-with-shell off",
+        "set disable-randomization off",  # the supervisor has done it, where that is allowed
+        "set print inferior-events off",
+        "set print thread-events off",
+        "set breakpoint pending on",
+        "set follow-fork-mode parent",
+        "set detach-on-fork on",
+        "set language " + ("go" if job.language == "go" else "c"),
+        "unset environment LINES",
+        "unset environment COLUMNS",
+        "unset environment HEAPSCOPE_JOB",
+        "handle all nostop noprint pass",
+        f"handle {' '.join(FATAL)} stop noprint pass",
+    ):
+        run(command)
+    main = gdb.Breakpoint("main.main" if job.language == "go" else "main", internal=True)
+    main.silent = True
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    limit = job.form["output"]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    old = redirected()
+    try:
+        run("run")
+    finally:
+        for fd, saved in enumerate(old):
+            os.dup2(saved, fd)
+            os.close(saved)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    main.delete()
+
+
+class Watch:
+    """How the program stopped last."""
+
+    def __init__(self) -> None:
+        self.signal: str | None = None
+        self.ended: dict[str, Any] | None = None
+        self.late = False
+        gdb.events.stop.connect(self.stopped)
+        gdb.events.exited.connect(self.exited)
+
+    def stopped(self, event: Any) -> None:
+        """Remember the signal."""
+        self.signal = event.stop_signal if isinstance(event, gdb.SignalEvent) else None
+
+    def exited(self, event: Any) -> None:
+        """Remember the end."""
+        code = getattr(event, "exit_code", None)
+        killer = None
+        if code is None:
+            with contextlib.suppress(gdb.error, ValueError):
+                killer = int(gdb.parse_and_eval("$_exitsignal"))
+        self.ended = {"status": code, "signal": killer}
+
+    def clock(self) -> None:
+        """Stop the program when its time is up."""
+        self.late = True
+        with contextlib.suppress(OSError):
+            os.kill(job.pid, signal.SIGSTOP)
+
+
+def main() -> None:
+    """Record the whole run."""
+    watch = Watch()
+    start()
+    if gdb.selected_inferior().pid == 0:
+        job.write("trouble", text="the program ended before main", where="start")
+        job.write("end", **(watch.ended or {"status": None, "signal": None}))
+        return
+    prepare()
+    guard(record, "stop")
+    timer = threading.Timer(job.form["timeout"], watch.clock)
+    timer.daemon = True
+    timer.start()
+    while gdb.selected_inferior().pid and job.over is None:
+        watch.signal = None
+        try:
+            run("continue")
+        except gdb.error as error:
+            job.write("trouble", text=str(error), where="continue")
+            if not gdb.selected_inferior().pid:
+                break
+            job.over = "error"
+        if watch.ended is not None or job.over is not None:
+            break
+        if watch.late:
+            guard(record, "time")
+            break
+        if watch.signal:
+            guard(record, "signal", name=watch.signal)
+    timer.cancel()
+    if watch.ended is not None:
+        job.write("end", out=written(), **watch.ended)
+    elif job.over is not None:
+        job.write("limit", what=job.over)
+    if gdb.selected_inferior().pid:
+        with contextlib.suppress(gdb.error):
+            run("kill")
+
+
+try:
+    main()
+except gdb.error as error:
+    job.write("trouble", text=str(error), where="gdb")
+sys.stdout.flush()
