@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         staircase,
         timeline,
     )
+    from heapscope.views.plots import decision, spread
 
+_PLOTS = ("decision", "spread")
 _PICTURES = (
     "capacity_curve",
     "fragmentation",
@@ -40,6 +42,7 @@ __all__ = [
     "Picture",
     "alt",
     "capacity_curve",
+    "decision",
     "figure",
     "film_frames",
     "fragmentation",
@@ -48,6 +51,7 @@ __all__ = [
     "resident",
     "sentence",
     "shelf",
+    "spread",
     "staircase",
     "table",
     "timeline",
@@ -56,9 +60,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import one of the pictures when it is first used (PEP 562)."""
-    if name not in _PICTURES:
+    home = "plots" if name in _PLOTS else "pictures" if name in _PICTURES else None
+    if home is None:
         raise AttributeError(f"module 'heapscope.views' has no attribute {name!r}")
-    value = getattr(import_module("heapscope.views.pictures"), name)
+    value = getattr(import_module(f"heapscope.views.{home}"), name)
     globals()[name] = value
     return value
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ WIDTH = 640.0
 """CSS pixels of a plot; on a narrow screen it scrolls in its own box."""
 
 
-def _plot(height: float, left: float = 64.0) -> tuple[Figure, Axes]:
+def plot(height: float, left: float = 64.0) -> tuple[Figure, Axes]:
     """Return a figure with axes for a plot; `left` is the room for labels in pixels."""
     fig = theme.canvas(WIDTH, height)
     with theme.style():
@@ -201,8 +201,8 @@ def _draw_map(parts: Sequence[Part], alt: str) -> str:
 
 def staircase(steps: Sequence[tuple[int, int, int]]) -> Picture:
     """Draw what requests cost; `steps` are (request, usable, chunk) in bytes, by request."""
-    _some(steps, "steps")
-    fig, ax = _plot(320)
+    some(steps, "steps")
+    fig, ax = plot(320)
     requests = [s[0] for s in steps]
     chunks = [s[2] for s in steps]
     colour = theme.COLOUR
@@ -244,8 +244,8 @@ def staircase(steps: Sequence[tuple[int, int, int]]) -> Picture:
 
 def capacity_curve(steps: Sequence[tuple[int, int]]) -> Picture:
     """Draw how a Go slice grows; `steps` are (length, new capacity) at each growth."""
-    _some(steps, "steps")
-    fig, ax = _plot(330)
+    some(steps, "steps")
+    fig, ax = plot(330)
     colour = theme.COLOUR
     lengths = [length for length, _ in steps]
     capacities = [capacity for _, capacity in steps]
@@ -299,7 +299,7 @@ def capacity_curve(steps: Sequence[tuple[int, int]]) -> Picture:
 
 def resident(phases: Sequence[tuple[str, float]], title: str) -> Picture:
     """Draw the resident size of a process after each phase: (what happened, MiB)."""
-    _some(phases, "phases")
+    some(phases, "phases")
     row, left = 34.0, 168.0
     most = max(size for _, size in phases) or 1
     room = WIDTH - left - 90
@@ -337,12 +337,12 @@ def timeline(
     rises, such as collections so far: each rise is a tick at the top).  ValueError when a point
     has another number of values.
     """
-    _some(points, "points")
+    some(points, "points")
     width = 1 + len(curves) + bool(marks)
     wrong = next((p for p in points if len(p) != width), None)
     if wrong is not None:
         raise ValueError(f"a point has {len(wrong)} values, {width} are needed: {tuple(wrong)}")
-    fig, ax = _plot(320)
+    fig, ax = plot(320)
     colour = theme.COLOUR
     looks = (("header", "-"), ("go", (0, (6, 2))), ("fault-text", (0, (2, 2))), ("ink", "-."))
     places = [p[0] for p in points]
@@ -389,7 +389,7 @@ def fragmentation(snapshot: Snapshot) -> Picture:
     The score is 1 − largest hole / all free bytes (without top): 0 when what is free is one piece.
     """
     inside = [c for c in snapshot.chunks if c.state not in (State.TOP, State.MMAPPED, State.TABLE)]
-    _some(inside, "blocks")
+    some(inside, "blocks")
     holes = [c for c in inside if c.state.free]
     free, largest = sum(c.size for c in holes), max((c.size for c in holes), default=0)
     used = sum(c.size for c in inside) - free
@@ -508,6 +508,7 @@ def shelf(
     return dataclasses.replace(figure(model), caption=caption)
 
 
-def _some(things: Sequence[object], what: str) -> None:
+def some(things: Collection[object], what: str) -> None:
+    """Raise ValueError when there is nothing to draw."""
     if not things:
         raise ValueError(f"there are no {what} to draw")

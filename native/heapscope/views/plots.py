@@ -1,0 +1,141 @@
+"""Pictures for decisions: measured ratios with their spread, and a tree of questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import TypeAlias
+
+from heapscope.views import theme
+from heapscope.views.grid import Grid
+from heapscope.views.pen import Pen
+from heapscope.views.picture import Picture, picture
+from heapscope.views.pictures import RECORDED, WIDTH, plot, some
+
+Tree: TypeAlias = "Mapping[str, str | tuple[str, Tree]]"
+"""Answers to a question: each leads to a word of advice, or to another question with answers."""
+
+_LOOKS = (
+    ("header", "o", "-"),
+    ("fault-text", "s", (0, (6, 2))),
+    ("go", "^", (0, (2, 2))),
+    ("ink", "D", "-."),
+)
+
+
+def spread(
+    measured: Mapping[float, Mapping[str, Sequence[float]]], *, x: str, title: str
+) -> Picture:
+    """Draw ratios that were measured several times: medians as a line, all values as a range.
+
+    `measured` gives for each x the values of each curve. Both axes are logarithmic, and the line
+    at 1 is where both sides of a ratio are equal. ValueError when there is nothing to draw or a
+    ratio is not positive.
+    """
+    some(measured, "measurements")
+    places = sorted(measured)
+    names = list(measured[places[0]])
+    if any(value <= 0 for row in measured.values() for values in row.values() for value in values):
+        raise ValueError("a ratio must be more than 0")
+    fig, ax = plot(360)
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log", base=10)
+    for name, (role, mark, dash) in zip(names, _LOOKS, strict=False):
+        colour = theme.COLOUR[role]
+        middle = [median(measured[place][name]) for place in places]
+        ax.plot(places, middle, color=colour, marker=mark, markersize=6, linestyle=dash, label=name)
+        for place in places:
+            values = measured[place][name]
+            ax.plot((place, place), (min(values), max(values)), color=colour, linewidth=2)
+    ax.axhline(1, color=theme.COLOUR["faint"], linewidth=1)
+    ax.set_xticks(places, [_size(place) for place in places])
+    ax.minorticks_off()
+    low, high = ax.get_ylim()
+    ticks = [t for t in (0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 50, 100, 500, 1000) if low <= t <= high]
+    ax.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    ax.set_xlabel(x)
+    ax.set_ylabel("ratio")
+    ax.legend(loc="best", fontsize=11, labelcolor=theme.ink)
+    first, last = places[0], places[-1]
+    said = "; ".join(
+        f"{name} goes from {_ratio(median(measured[first][name]))} at {_size(first)} to "
+        f"{_ratio(median(measured[last][name]))} at {_size(last)}"
+        for name in names
+    )
+    rows = [[_size(place), *(_range(measured[place][name]) for name in names)] for place in places]
+    table = Grid.of((x, *names), rows, "Median, and smallest to largest")
+    return picture(
+        fig,
+        title=title,
+        alt=f"{said}.",
+        table=table,
+        caption=f"{RECORDED} · medians, bars from the smallest to the largest value · log scales",
+    )
+
+
+def _size(value: float) -> str:
+    """Write a number of bytes or elements briefly: 65536 is 64K."""
+    for step, unit in ((1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")):
+        if value >= step and value % step == 0:
+            return f"{value / step:.0f}{unit}"
+    return f"{value:g}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2f}"
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def decision(question: str, answers: Tree) -> Picture:
+    """Draw a tree of questions; each answer leads to advice or to a further question.
+
+    ``decision("Who reads it?", {"C": "lend", "nobody": ("Why keep it?", {...})})``
+    """
+    some(answers, "answers")
+    lines = _lines(question, answers, 0)
+    row, step = 34.0, 30.0
+    pen = Pen(WIDTH, len(lines) * row + 12)
+    open_at: dict[int, float] = {}
+    for number, (depth, kind, answer, text) in enumerate(lines):
+        x, y = 10 + depth * step, 8 + number * row
+        middle = y + row / 2 - 4
+        if kind == "question":
+            pen.text(x, middle + 4, text, size=14, bold=True)
+            open_at[depth] = y + row - 8
+            continue
+        stem = x - step + 8
+        pen.path([[(stem, open_at[depth - 1]), (stem, middle), (x - 4, middle)]], edge="faint")
+        open_at[depth - 1] = middle
+        pen.text(x, middle + 4, f"{answer}:", size=13)
+        if kind == "advice":
+            at = x + 8 + 7.4 * (len(answer) + 1)
+            pen.box(at, y + 1, 14 + 7.6 * len(text), row - 10, fill="payload", edge="edge")
+            pen.text(at + 7, middle + 4, text, size=13, colour="on-light")
+    leaves = _leaves(answers, ())
+    alt = f"{question} " + "; ".join(f"{' → '.join(path)}: {leaf}" for path, leaf in leaves) + "."
+    table = Grid.of(("if", "then"), [(" → ".join(path), leaf) for path, leaf in leaves])
+    return Picture(question, alt, (pen.svg(alt),), "model: a way to decide", (table,))
+
+
+def _lines(question: str, answers: Tree, depth: int) -> list[tuple[int, str, str, str]]:
+    found: list[tuple[int, str, str, str]] = [(depth, "question", "", question)]
+    for answer, then in answers.items():
+        if isinstance(then, str):
+            found.append((depth + 1, "advice", answer, then))
+        else:
+            found.append((depth + 1, "fork", answer, ""))
+            found += _lines(then[0], then[1], depth + 2)
+    return found
+
+
+def _leaves(answers: Tree, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], str]]:
+    found: list[tuple[tuple[str, ...], str]] = []
+    for answer, then in answers.items():
+        if isinstance(then, str):
+            found.append(((*path, answer), then))
+        else:
+            found += _leaves(then[1], (*path, answer, then[0]))
+    return found
