@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the parts; Sphinx calls this."""
-    from heapscope.sphinx import build, cover, front, ledger, lexers, offline, pages
+    from heapscope.sphinx import build, cover, fingerprint, front, ledger, lexers, offline, pages
 
+    fingerprint.asked()
     app.add_config_value("ledger_complete", False, "env", types=[bool])
     app.add_config_value("heapscope_claims", "notebooks/claims.yml", "env", types=[str])
     app.add_config_value("heapscope_workers", 0, "", types=[int])  # 0: as many as there are cores

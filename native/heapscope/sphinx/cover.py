@@ -57,7 +57,10 @@ class HeapPicture(SphinxDirective):
         from heapscope.views import figure
 
         build.note_live(self.env)  # another glibc draws another heap
-        picture = figure(example(), only=self.options.get("only"))
+        try:
+            picture = figure(example(), only=self.options.get("only"))
+        except Exception as error:  # a red page that says why, and all other pages
+            raise self.error(f"no heap could be drawn: {error}") from error
         return [nodes.raw("", picture.figure(), format="html")]
 
 

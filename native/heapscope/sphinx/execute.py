@@ -179,7 +179,7 @@ class _Runner:
             resources={"metadata": {"path": str(book.path.parent)}},
             record_timing=False,  # the time of day has no place in a page
             on_cell_start=cells.start,
-            on_cell_complete=cells.complete,
+            on_cell_executed=cells.executed,
         )
         said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed below
         try:
@@ -244,7 +244,7 @@ class _CellTimes:
         self.cell, self.number = cell, cell_index + 1
         self.book.at = f"cell {self.number} of {self.total}"
 
-    def complete(self, cell: Any, cell_index: int) -> None:
+    def executed(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
         if cell.cell_type == "code":
             self.seconds += time.perf_counter() - self.began
 

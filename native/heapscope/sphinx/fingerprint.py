@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -25,8 +26,21 @@ _CLAIM = re.compile(r"""\bclaim\(\s*["']([\w.-]+)["']""")
 
 
 @cache
+def asked() -> Future[dict[str, str]]:
+    """Begin to ask the tools, once a process; it goes on while Sphinx loads its extensions."""
+    pool = ThreadPoolExecutor(max_workers=1)
+    try:
+        return pool.submit(_ask)
+    finally:
+        pool.shutdown(wait=False)
+
+
 def tools() -> dict[str, str]:
     """Return the version of each tool and library whose change changes outputs."""
+    return asked().result()
+
+
+def _ask() -> dict[str, str]:
     found = {tool.name: tool.version or "missing" for tool in doctor.tools()}
     for name in _LIBRARIES:
         try:
