@@ -27,13 +27,15 @@ int main(int argc, char **argv) {
 }"""
 """The program as the chapter shows it: what it prints is what is right."""
 
-# No word, short ones, the longest that fits, one more, and a long one.
-_PLAIN = ((), ("C",), ("",), ("a" * 15,), ("b" * 16,), ("c" * 30,))
-_WATCHED = ((), ("C",), ("c" * 30,))
+_WATCHED = ((), ("C",), ("c" * 30,))  # no word, a short one, one that does not fit
+_PLAIN = (("",), ("a" * 15,), ("b" * 16,))  # the longest that fits, and one letter more
 
 # In valgrind's report, the text of the program is program.c.
 _LINE = re.compile(r"\(program\.c:(\d+)\)")
-_ERROR = re.compile(r"^program\.c:(?:(\d+):)?(?:\d+:)? (?:fatal )?error: (.*)$", re.MULTILINE)
+_ERROR = re.compile(
+    r"^(?:\S*/)?program\.c:(\d+):(?:(?:\d+:)? (?:fatal )?error:| (?=undefined reference)) ?(.*)$",
+    re.MULTILINE,
+)
 _IN_USE = re.compile(r"in use at exit: ([\d,]+) bytes? in ([\d,]+) block")
 
 # valgrind's headlines, and what they mean
@@ -58,14 +60,14 @@ _FAULTS = (
 @exercise("plug", takes=str)
 def plug(answer: str) -> Verdict:
     """Check the text of the program: it prints what the original prints and frees what it makes."""
-    for args in _PLAIN:
-        _same(run_c(answer, args=args), args)
     for args in _WATCHED:
         # Blocks that are still reachable are named as well.
         watch = {"VALGRIND_OPTS": "--show-leak-kinds=all"}
         run = run_c(answer, args=args, under="valgrind", env=watch, timeout=60)
         _clean(run, args)
         _same(run, args)
+    for args in _PLAIN:
+        _same(run_c(answer, args=args), args)
     return Right(
         f"It prints what it printed before, and valgrind finds no block in use at the end, for "
         f"{_shown(())}, a short word and a long one."
@@ -127,10 +129,8 @@ def _in_use(run: Run) -> int:
 def _refused(run: Run) -> str:
     """Return what the compiler said first."""
     if found := _ERROR.search(run.diagnostics):
-        message = found[2].replace("`", "'")
-        return f"It does not compile: {message}." + (
-            f" See {_line(run, int(found[1]))}" if found[1] else ""
-        )
+        message = found[2].replace("`", "'").rstrip("?.")
+        return f"It does not compile: {message}. See {_line(run, int(found[1]))}"
     lines = [line for line in run.diagnostics.replace("`", "'").splitlines() if line.strip()]
     return "It does not compile. " + " ".join(lines[-2:])
 

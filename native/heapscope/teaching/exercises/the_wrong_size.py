@@ -26,8 +26,8 @@ def duplicate(answer: Callable[..., object]) -> Verdict:
         for length in _NO_MEMORY:
             _without_memory(trial, answer, length)
     behind = (
-        f" With {' or '.join(exact)} letters there is no slack: a block one byte shorter would have "
-        "put the zero into the next chunk."
+        f" With {' or '.join(exact)} letters there is no slack: from a block one byte shorter "
+        "the zero would have gone into the next chunk."
         if exact
         else ""
     )
@@ -108,8 +108,8 @@ def _too_small(trial: Trial, at: int, length: int) -> str:
         trial.sound()
     except Hint:
         return (
-            f"{asked} and wrote {length + 1}: the zero byte is behind the end. Most lengths leave "
-            "slack there; with 24 letters the byte is the next chunk's size."
+            f"{asked} and wrote behind their end: there is no room for the zero byte. Most lengths "
+            "leave slack there; with 24 letters the byte is the next chunk's size."
         )
     return f"{asked}. A C string has one byte more than it has letters: the zero at the end."
 

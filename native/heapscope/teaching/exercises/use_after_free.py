@@ -13,7 +13,7 @@ from heapscope.teaching.exercises.trial import Trial
 
 _NODE = 16  # bytes: the next node's address, and a word of data
 _WORD = 8
-_LENGTHS = (1, 2, 50, 0)
+_LENGTHS = (1, 50, 2, 0)  # of 50 blocks it is plain to see which ones are left
 _TRAP = 256  # words
 
 
@@ -88,7 +88,7 @@ def _try(trial: Quarantine, answer: Callable[..., object], length: int) -> None:
     other, *trial.order = [trial.address(block) for block in blocks]
     for n, at in enumerate(trial.order):
         following = trial.order[n + 1] if n + 1 < length else 0
-        ffi.memmove(ffi.cast("char *", at), struct.pack("<QQ", following, n), _NODE)
+        ffi.memmove(ffi.cast("char *", at), struct.pack("<QQ", following, 0), _NODE)
     ffi.memmove(ffi.cast("char *", other), bytes(_NODE), _NODE)
     head = ffi.cast("void *", trial.order[0] if length else 0)
     try:
@@ -101,11 +101,12 @@ def _try(trial: Quarantine, answer: Callable[..., object], length: int) -> None:
 def _explained(hint: str, length: int) -> str:
     """Say which list it was, and what NULL means when it was followed."""
     if "null pointer" not in hint and "was given NULL" not in hint:
-        return f"{hint} (The list had {_blocks(length)}.)"
+        known = f" of {length} " in hint
+        return hint if known else f"{hint} (The list had {_blocks(length)}.)"
     if not length:
-        return f"{hint} An empty list is NULL: it has no first block to read from."
+        return f"{hint}\nAn empty list is NULL: it has no first block to read from."
     return (
-        f"{hint} (The list had {_blocks(length)}.) The last block holds NULL: the list ends there. "
+        f"{hint}\nThe list had {_blocks(length)}. The last block holds NULL: the list ends there. "
         "Look for NULL in a block that you have not freed yet."
     )
 
