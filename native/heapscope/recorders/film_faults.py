@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from heapscope.glibc.chunks import chunk_size
+from heapscope.glibc.reading import Asked
 from heapscope.model.snapshot import HEADER, WORD
 from heapscope.recorders.calls import Call, Calls
 from heapscope.recorders.film_space import Space
@@ -33,6 +34,8 @@ class Judge:
         self.space, self.calls = space, calls
         self.internal: dict[int, int] = {}  # blocks of libraries: user address -> bytes
         self.stirred = False  # whether the allocator did anything since the last frame
+        self.names: dict[int, str] = {}  # the variable that holds an address
+        self._gone: dict[int, tuple[int, str]] = {}  # moved by realloc: bytes asked for, name
         self._freed: dict[int, int | None] = {}  # user address -> line of its free
         self._last: dict[int, bytes] = {}  # user address -> bytes up to the next size word
 
@@ -44,9 +47,10 @@ class Judge:
         if self.calls.live(block):
             return None
         asked = self.calls.blocks.get(block)
-        said = f"{call.function}({self.calls.name(block) if asked else '?'})"
+        name = self.calls.name(block) if asked else self.names.get(block, "?")
+        said = f"{call.function}({name})"
         if asked is not None:
-            name, when = self.calls.name(block), self._freed.get(block)
+            when = self._freed.get(block)
             since = f": line {when} has freed it" if when is not None else ""
             return Fault(f"{said}: {name} is free already{since}", block + WORD, block - HEADER)
         moved = self.calls.moved.get(block)
@@ -67,10 +71,14 @@ class Judge:
             return None
         return Fault(f"{said}: malloc has returned no such address", block - WORD)
 
-    def took(self, call: Call, line: int | None) -> None:
-        """Remember where a block was freed."""
+    def took(self, call: Call, old: Asked | None, name: str, line: int | None) -> None:
+        """Remember what became of a block that was handed in: `old`, called `name`."""
         if call.function == "free" and call.block:
             self._freed[call.block] = line
+        if call.result:
+            self._gone.pop(call.result, None)
+            if old is not None and call.block != call.result and old.requested:
+                self._gone[call.block] = old.requested, name
 
     def writes(self) -> tuple[list[tuple[str, int]], list[Fault]]:
         """Compare all blocks with the frame before.
@@ -111,6 +119,18 @@ class Judge:
             if user - WORD not in marked:
                 text = f"the size word in front of {self.calls.name(user)} was overwritten"
                 faults.append(Fault(text, user - WORD, user - HEADER))
+        for user, (requested, name) in self._gone.items():
+            length = chunk_size(requested) - WORD
+            data = self.space.read(user, length)
+            old = self._last.get(user)
+            if data is None:
+                continue
+            now[user] = data
+            places = [i for i in range(length) if old and old[i] != data[i]]
+            places = [i for i in places if not self._taken(user + i, user)]
+            if places and not stirred and old is not None and len(old) == length:
+                text = f"{_bytes(len(places))} written where {name} was before realloc moved it"
+                faults.append(Fault(text, user + places[0] // WORD * WORD, user - HEADER))
         self._last = now
         return written, faults
 

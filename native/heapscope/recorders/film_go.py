@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heapscope.recorders.film_space import Space
-from heapscope.recorders.film_values import Cell, Types
+from heapscope.recorders.film_values import Cell, Types, quoted
 
 BASES = {"go": 0xC000000000, "stack": 0xC000800000, "static": 0x4A0000}
 """Where the objects of Go's heap, of a goroutine's stack and of the program's constants are put."""
@@ -41,8 +41,18 @@ class GoSide:
         self._next = dict(BASES)
         self._stacks: dict[int, tuple[int, int]] = {}
 
-    def update(self, side: Mapping[str, Any], thread: int, space: Space, types: Types) -> int:
-        """Take in one stop; return how many cycles the collector ran since the one before."""
+    def update(
+        self,
+        side: Mapping[str, Any],
+        wanted: Sequence[int],
+        thread: int,
+        space: Space,
+        types: Types,
+    ) -> int:
+        """Take in one stop: the objects that the addresses in `wanted` lead to, and theirs.
+
+        Returns how many cycles the collector ran since the stop before.
+        """
         if side.get("stack"):
             low, high = side["stack"]
             self._stacks[thread] = low, high
@@ -52,12 +62,16 @@ class GoSide:
         before, self.cycles = self.cycles, cycle - self._first_cycle
         for known in self.objects:
             known.live = False
-        found = sorted((int(at), *rest) for at, rest in side.get("objects", {}).items())
-        for low, data, size, number in found:
-            if space.range_of(low) is not None:
-                continue  # C's memory
+        found = {int(at): rest for at, rest in side.get("objects", {}).items()}
+        queue = list(dict.fromkeys(wanted))
+        for low in queue:  # grows while it is walked
+            if low not in found or space.range_of(low) is not None:
+                continue  # no object, or C's memory
+            text, size, number = found.pop(low)
+            data = bytes.fromhex(text)
             kind = types.kinds.get(number) if number is not None else None
-            self._add(low, low + size, bytes.fromhex(data), kind.name if kind else "byte", space)
+            self._add(low, low + size, data, kind.name if kind else "byte", space)
+            queue += [int.from_bytes(data[i : i + 8], "little") for i in range(0, len(data), 8)]
         return self.cycles - before
 
     def _add(self, low: int, high: int, data: bytes, kind: str, space: Space) -> None:
@@ -100,6 +114,14 @@ class GoSide:
         """Return the fixed address for a real one."""
         found = self.find(at)
         return at if found is None else at - found.low + found.to
+
+    def text(self, at: int, count: int) -> str | None:
+        """Return the text of a string, in quotes."""
+        found = self.find(at)
+        if found is None:
+            return None
+        start = at - found.low
+        return quoted(found.data[start : start + count] + b"\0")
 
     def side(self, held: Sequence[tuple[str, Cell]]) -> dict[str, object]:
         """Return what a snapshot tells of the Go side."""

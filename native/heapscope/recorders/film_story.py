@@ -87,7 +87,12 @@ class Story:
         self._raw = [b"", b""]
         self._copies: list[dict[str, Any]] = []  # across the border, since the last frame
         self._set: set[tuple[str, str]] = set()  # variables of Go that have a value
+        self._below: dict[int, list[Any]] = {}  # by thread: the stack at its last stop
         self._cleaning: tuple[str, int] | None = None
+        self._values: dict[tuple[str, str], int] = {}  # what variables held at the last frame
+        self._assigned: set[tuple[str, str]] = set()  # variables that the last line gave a value
+        self._stale: dict[tuple[str, str], int | None] = {}  # whose block a variable holds
+        self._orders: dict[int, int | None] = {}  # by address, as of the last frame
 
     # ---- messages
 
@@ -173,13 +178,19 @@ class Story:
         thread, frames = int(message["th"]), message["frames"]
         if frames:
             self.space.stack(thread, frames[-1][2])
+        before = self.threads.get(thread, [])
+        if self.go is not None:
+            frames = self._across(thread, frames)
+        within = message["t"] in ("signal", "time")
+        line, entered = self._activate(thread, frames, within)
+        now = self.threads[thread]
+        cells = [] if gone else self._cells(frames, message["globals"], now)
+        held = [(scope, cell) for scope, cell, is_set in cells if is_set]
         cycles = 0
         if self.go is not None and message.get("go"):
-            cycles = self.go.update(message["go"], thread, self.space, self.types)
-        before = self.threads.get(thread, [])
-        line, entered = self._activate(thread, frames)
-        now = self.threads[thread]
-        pointers, held = self._variables(frames, message["globals"], now, gone)
+            wanted = [cell.number for _, cell in held if cell.number]
+            cycles = self.go.update(message["go"], wanted, thread, self.space, self.types)
+        pointers = [self._pointer(cell, scope, is_set) for scope, cell, is_set in cells]
         events, faults = self._events(message, line)
         if entered and before:
             text = f"{before[0].function} calls {now[0].function}"
@@ -187,6 +198,7 @@ class Story:
                 Event("call", text)
             )
         self._name(held)
+        self._orders = {user: asked.order for user, asked in self.calls.blocks.items()}
         events = [self._worded(e) for e in events]
         events += self._go_events(message, now, pointers, cycles)
         written, wrong = self.judge.writes()
@@ -265,10 +277,13 @@ class Story:
             if known and user not in self.calls.blocks:
                 self.tables.append(user)
 
-    def _activate(self, thread: int, frames: Sequence[Sequence[Any]]) -> tuple[int | None, bool]:
+    def _activate(
+        self, thread: int, frames: Sequence[Sequence[Any]], within: bool
+    ) -> tuple[int | None, bool]:
         """Work out what ran since the thread's last stop: (line, whether a function was entered).
 
-        The line is that of the innermost function call that was there before and still is.
+        The line is that of the innermost function call that was there before and still is. With
+        `within` it has not come to its end.
         """
         before = self.threads.get(thread)
         old = {(a.function, a.base): a for a in before or ()}
@@ -285,7 +300,7 @@ class Story:
         common = next((a for a in now if (a.function, a.base) in old), None)
         if common is not None:
             line = common.line
-            if common is now[0]:
+            if common is now[0] and not within:
                 common.ran.add(common.line)
                 self._assign(common)
         elif before:
@@ -296,6 +311,29 @@ class Story:
         self.threads[thread] = now
         return line, entered
 
+    def _across(self, thread: int, frames: list[Any]) -> list[Any]:
+        """Complete the stack of a thread that is in C, or that C has called back.
+
+        gdb sees the frames on one side of the border only; what is beneath has not changed since
+        the thread's last stop.
+        """
+        if not frames:
+            self._below.pop(thread, None)
+            return frames
+        before = self._below.get(thread, [])
+        last = frames[-1]
+        if last[0] != "main.main":
+            places = [(frame[0], frame[2]) for frame in before]
+            if (last[0], last[2]) in places:
+                frames = frames + before[places.index((last[0], last[2])) + 1 :]
+            elif last[0].startswith("main."):
+                frames = frames + (before if _in_c(before) else [])
+            else:
+                first = next((i for i, f in enumerate(before) if f[0].startswith("main.")), None)
+                frames = frames + (before[first:] if first is not None else [])
+        self._below[thread] = frames
+        return frames
+
     def _assign(self, activation: Activation) -> None:
         """Note which variables the line that ran gave a value, by its text."""
         if not 0 < activation.line <= len(self.lines):
@@ -304,37 +342,27 @@ class Story:
         names = re.findall(r"(?<![\w.>])([A-Za-z_]\w*)\s*(?:[-+*/%&|^]|<<|>>)?=(?!=)", text)
         names += re.findall(r"&\s*([A-Za-z_]\w*)\b", text)
         names += re.findall(r"([A-Za-z_]\w*)\s*(?:\+\+|--)|(?:\+\+|--)\s*([A-Za-z_]\w*)", text)
-        for name in names:
-            activation.known |= {n for n in (name if isinstance(name, tuple) else (name,)) if n}
+        flat = {n for name in names for n in (name if isinstance(name, tuple) else (name,)) if n}
+        activation.known |= flat
+        self._assigned |= {(activation.scope, name) for name in flat}
         for cell in re.findall(r"([A-Za-z_][\w.]*(?:\[\d+\])?(?:\.\w+)*)\s*=(?!=)", text):
             activation.known.add(cell)
 
     # ---- variables
 
-    def _variables(
+    def _cells(
         self,
         frames: Sequence[Sequence[Any]],
         general: Sequence[Sequence[Any]],
         now: Sequence[Activation],
-        gone: bool,
-    ) -> tuple[list[RawPointer], list[tuple[str, Cell]]]:
-        """Return the variables of the user's functions, and those that hold an address."""
-        pointers: list[RawPointer] = []
-        held: list[tuple[str, Cell]] = []
-        if gone:
-            return pointers, held
-        for values in general:
-            for cell in self._shown(values, None):
-                pointers.append(self._pointer(cell, "", True))
-                held.append(("", cell))
-        outer_first = list(zip(frames, now, strict=True))[::-1][-MOST_SCOPES:]
-        for frame, activation in outer_first:
+    ) -> list[tuple[str, Cell, bool]]:
+        """Return what to show of all variables: (scope, cell, whether it was given a value)."""
+        cells = [("", cell, True) for values in general for cell in self._shown(values, None)]
+        for frame, activation in list(zip(frames, now, strict=True))[::-1][-MOST_SCOPES:]:
             for values in frame[3]:
                 for cell, is_set in self._local(values, activation):
-                    pointers.append(self._pointer(cell, activation.scope, is_set))
-                    if is_set:
-                        held.append((activation.scope, cell))
-        return pointers, held
+                    cells.append((activation.scope, cell, is_set))
+        return cells
 
     def _shown(self, values: Sequence[Any], first: bytes | None) -> list[Cell]:
         name, number, _, _, data, text = values
@@ -377,6 +405,8 @@ class Story:
             heap = self.go.where(value)
             value = self.go.to(value)
             cells = tuple((n, value if n == "ptr" else v) for n, v in cell.cells)
+            if cell.type == "string":
+                text = self.go.text(cell.number or 0, cell.cells[1][1])
             return RawPointer(cell.name, cell.type, value, scope, heap, "ok", text, cells)
         elif value is not None and value and not self.space.note(value) and value > 1 << 46:
             text = None
@@ -392,9 +422,16 @@ class Story:
         A block keeps its name as long as that variable holds it, or no other does.
         """
         holders: dict[int, list[tuple[str, int | None]]] = {}
-        for _, cell in held:
-            if cell.number and not cell.number_only:
+        self.judge.names.clear()
+        values: dict[tuple[str, str], int] = {}
+        for scope, cell in held:
+            if not cell.number or cell.number_only:
+                continue
+            self.judge.names.setdefault(cell.number, cell.name)
+            values[scope, cell.name] = cell.number
+            if not self._dangles(scope, cell):
                 holders.setdefault(cell.number, []).append((cell.name, cell.leads))
+        self._values, self._assigned = values, set()
         blocks = self.calls.blocks
         named: dict[int, tuple[str, int | None]] = {}
         for user, cells in holders.items():
@@ -403,7 +440,7 @@ class Story:
                 continue
             names = [name for name, _ in cells]
             if asked.name not in names:
-                self._rename(user, names[0])
+                self.calls.rename(user, names[0])
             kept = blocks[user].name or names[0]
             leads = next((to for name, to in cells if name == kept), cells[0][1])
             if asked.freed is None:
@@ -411,14 +448,25 @@ class Story:
         inner = fields_of_blocks(self.types, named, self.calls.live, self.space.word)
         for user, name in inner.items():
             if blocks[user].name is None or "->" in (blocks[user].name or ""):
-                self._rename(user, name)
+                self.calls.rename(user, name)
             elif blocks[user].name not in {n for n, _ in named.values()}:
                 continue
             else:
-                self._rename(user, name)
+                self.calls.rename(user, name)
 
-    def _rename(self, user: int, name: str) -> None:
-        self.calls.rename(user, name)
+    def _dangles(self, scope: str, cell: Cell) -> bool:
+        """Whether a variable still holds the address of a block that was freed before this frame.
+
+        Then it says nothing about the block that is there by now.
+        """
+        place = scope, cell.name
+        asked = self.calls.blocks.get(cell.number or 0)
+        if self._values.get(place) != cell.number or place in self._assigned:
+            self._stale.pop(place, None)
+        elif place not in self._stale:
+            self._stale[place] = self._orders.get(cell.number or 0)
+        order = None if asked is None else asked.order
+        return place in self._stale and self._stale[place] not in (None, order)
 
     # ---- events
 
@@ -446,8 +494,9 @@ class Story:
             if fault is not None:
                 faults.append(fault)
             names = {user: self.calls.name(user) for user in self.calls.blocks}
+            old = self.calls.blocks.get(call.block)
             self.calls.add(call)
-            self.judge.took(call, line)
+            self.judge.took(call, old, names.get(call.block, "?"), line)
             waiting = self._border(made)
             if waiting is not None:
                 waiting["value"] = call.result
@@ -524,8 +573,12 @@ class Story:
         if call.function == "realloc" and call.block == call.result and call.result:
             text = found.text.replace("realloc(\0", f"realloc({names.get(call.block, '?')}")
             found = dataclasses.replace(found, text=text)
-        if call.function in ("free", "realloc") and call.block and call.block not in names:
-            found = dataclasses.replace(found, chunk=None)
+        if call.block and call.block not in names:
+            said = self.judge.names.get(call.block, "?")
+            text = found.text.replace("(?", f"({said}", 1)
+            known = call.block < 1 << 16 or self.space.note(call.block)
+            args = found.args if known else found.args[1:]
+            found = dataclasses.replace(found, text=text, chunk=None, args=args)
         return found
 
     def _worded(self, found: Event) -> Event:
@@ -558,7 +611,7 @@ class Story:
             events.append(self._crossing(copy, fresh))
         for cycle in range(self.go.cycles - cycles + 1, self.go.cycles + 1):
             events.append(Event("gc", f"the collector has finished cycle {cycle}"))
-        if now and any(CLEANUP.search(name) for name in message.get("above", ())):
+        if now and any(CLEANUP.search(name) for name in message.get("beneath", ())):
             name = now[-1].function
             if self._cleaning != (name, now[-1].base):
                 events.append(Event("cleanup", f"{name} runs: its object is unreachable"))
@@ -628,3 +681,8 @@ class Story:
             self._moment(message)
         self.flush(stop)
         return self.reel.film(title, self.source, self.language, file)
+
+
+def _in_c(frames: Sequence[Sequence[Any]]) -> bool:
+    """Whether the innermost of some frames of a Go program is C's."""
+    return bool(frames) and not str(frames[0][0]).startswith("main.")

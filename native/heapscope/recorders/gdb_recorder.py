@@ -29,6 +29,8 @@ MOST_OUTPUT = 10_000_000
 """Bytes that a filmed program may write to each of stdout and stderr."""
 MOST_LOG = 60_000_000
 """Bytes that the recorder may write; then the film ends."""
+WHOLE = "whole.go"
+"""The file that ``build_go`` puts a completed program in."""
 _INSIDE = Path(__file__).with_name("inside_gdb.py")
 _GRACE = 5.0  # seconds of gdb's own, beside the program's
 
@@ -90,6 +92,7 @@ def record_c(
             language="c",
             source=text,
             file=file,
+            files={file: 0},
             args=runner.words(args),
             stdin=stdin,
             env=dict(env or {}),
@@ -136,6 +139,9 @@ def record_go(
             language="go",
             source=text,
             file=FILE,
+            # cgo's preamble in a whole program has the lines of the file that holds it, which
+            # begins with a line of its own.
+            files={FILE: 0, WHOLE: -1} if whole == f"//line {FILE}:1:1\n{text}" else {FILE: 0},
             args=runner.words(args),
             stdin=stdin,
             # A goroutine would be pre-empted at every stop, which takes longer than 10 ms.
@@ -176,6 +182,7 @@ class _Recording:
     language: str
     source: str
     file: str
+    files: dict[str, int]
     args: list[str]
     stdin: str
     env: dict[str, str]
@@ -221,7 +228,8 @@ class _Recording:
         form = {
             "log": str(own / "log"),
             "language": self.language,
-            "files": [self.file],
+            "files": self.files,
+            "lines": len(self.source.splitlines()),
             "program": str(self.folder / "program"),
             "stdin": str(own / "stdin"),
             "stdout": str(own / "stdout"),
@@ -239,6 +247,8 @@ class _Recording:
                 "mmap_extra": layout.mmap_extra,
                 "arena_size": layout.arena.size if layout.known else 0,
                 "next": layout.arena.next,
+                "top": layout.arena.top,
+                "system": layout.arena.system_mem,
                 "bins": layout.arena.bins,
                 "bins_number": layout.bins.last,
             },

@@ -79,7 +79,7 @@ class Job:
             self.form: dict[str, Any] = json.load(file)
         self.log = open(self.form["log"], "w", encoding="utf-8")  # noqa: SIM115 (kept open)
         self.language: str = self.form["language"]
-        self.files: list[str] = self.form["files"]
+        self.files: dict[str, int] = self.form["files"]  # name -> what to add to its lines
         self.layout: dict[str, Any] = self.form["layout"]
         self.stops = 0
         self.pid = 0
@@ -230,24 +230,27 @@ class Heaps:
 
     @staticmethod
     def scan(low: int, high: int) -> int:
-        """Look for a malloc_state that is alone: its `next` leads to itself (arena.c).
+        """Look for main_arena by its look (malloc_state, malloc_init_state in malloc.c).
 
-        Before the first malloc all words in front of `next` are zero; afterwards most of its bins
-        lead to themselves.
+        Before the first malloc it is all zeros up to `next`, which leads back to it; afterwards
+        most of its bins lead to themselves.
         """
         layout = job.layout
         data = job.read(low, high - low) or b""
         words = memoryview(data[: len(data) & ~7]).cast("Q")
-        step, first, last = layout["next"] // 8, layout["bins"] // 8, 2 * layout["bins_number"]
+        step, first, count = layout["next"] // 8, layout["bins"] // 8, 2 * layout["bins_number"]
         for index in range(len(words) - layout["arena_size"] // 8 + 1):
             here = low + index * 8
-            if words[index + step] != here:
+            if words[index + step] == here and not any(words[index + 1 : index + step]):
+                return here
+            # Any place among the bins looks much the same, so the top chunk must be right as well.
+            top, held = words[index + layout["top"] // 8], words[index + layout["system"] // 8]
+            if not held or held % PAGE or (top + (job.word(top + 8) or 0) & ~7) % PAGE or not top:
                 continue
-            bins = words[index + first : index + first + last]
             lone = sum(
-                1 for i, word in enumerate(bins) if word == here + 8 * (first + (i & ~1)) - 16
+                words[index + first + i] == here + 8 * (first + (i & ~1)) - 16 for i in range(count)
             )
-            if lone > last * 3 // 4 or not any(words[index + 1 : index + step]):
+            if lone > count // 2:
                 return here
         return 0
 
@@ -312,7 +315,7 @@ class Variable:
         self.name: str = symbol.name
         self.type = type_id(symbol.type)
         self.size = min(symbol.type.strip_typedefs().sizeof, MOST_VARIABLE)
-        self.line: int = symbol.line or 0
+        self.line = (symbol.line or 0) + added(symbol.symtab)
         self.argument = bool(symbol.is_argument)
         form = FORMS[self.type]
         to = FORMS.get(form["to"]) if form["kind"] == "pointer" else None
@@ -359,7 +362,7 @@ class Place:
 
     def __init__(self, frame: Any) -> None:
         sal = frame.find_sal()
-        self.line: int = sal.line
+        self.line: int = sal.line + added(sal.symtab)
         function = frame.function()
         self.user = function is not None and is_user(sal.symtab or function.symtab)
         self.function = function.name if function is not None else frame.name() or "?"
@@ -391,6 +394,11 @@ def is_user(symtab: Any) -> bool:
     return symtab is not None and os.path.basename(symtab.filename) in job.files
 
 
+def added(symtab: Any) -> int:
+    """Return how far the lines of a file are from those of the user's text."""
+    return 0 if symtab is None else job.files.get(os.path.basename(symtab.filename), 0)
+
+
 def place_of(frame: Any, newest: bool) -> Place:
     """Return what is known of the place where a frame is."""
     key = frame.pc(), newest
@@ -400,8 +408,10 @@ def place_of(frame: Any, newest: bool) -> Place:
     return found
 
 
-def stack() -> list[list[Any]]:
-    """Return the user's frames, innermost first: [function, line, address, variables, callees].
+def stack() -> tuple[list[list[Any]], list[str]]:
+    """Return the user's frames and the names of the functions beneath them all.
+
+    The frames are, innermost first: [function, line, address, variables, callees].
 
     `callees`: the functions of others that run on top of this one, innermost first.
     """
@@ -430,7 +440,7 @@ def stack() -> list[list[Any]]:
             frame = frame.older()
         except gdb.error:
             break
-    return result
+    return result, outside
 
 
 GLOBALS: list[Variable] = []
@@ -685,9 +695,9 @@ class Copy(gdb.Breakpoint):  # type: ignore[misc]
 # ---- lines
 
 
-def record(kind: str, **more: Any) -> None:
+def record(kind: str) -> None:
     """Write out everything as it is now."""
-    frames = stack()
+    frames, beneath = stack()
     fields: dict[str, Any] = {
         "th": gdb.selected_thread().num,
         "frames": frames,
@@ -696,13 +706,14 @@ def record(kind: str, **more: Any) -> None:
         "arena": heaps.arena(),
         "out": written(),
         "pending": pending(),
+        "beneath": beneath if job.language == "go" else [],
     }
     if heaps.news:
         fields["others"] = heaps.others
     side = go_side(frames)
     if side is not None:
         fields["go"] = side
-    job.write(kind, **fields, **more)
+    job.write(kind, **fields)
 
 
 class Line(gdb.Breakpoint):  # type: ignore[misc]
@@ -808,8 +819,11 @@ def set_lines() -> int:
                         starts.add(int(symbol.value().address) & MASK)
                 elif symbol.is_variable and job.language != "go" and is_user(symbol.symtab):
                     GLOBALS.append(Variable(symbol))
-        rows = sorted((item.pc, item.line) for item in symtab.linetable())
+        more = added(symtab)
+        rows = sorted((i.pc, i.line + more if i.line else 0) for i in symtab.linetable())
         places |= first_of_lines(rows, starts)
+    # What was put around a cell goes on counting lines behind the cell's last one.
+    places = {at: line for at, line in places.items() if line <= job.form["lines"]}
     for at, line in sorted(places.items()):
         Line(at, line)
     return len(places)
@@ -834,17 +848,11 @@ def dynamic_symbols(path: str, wanted: set[str]) -> dict[str, int]:
         text = heads[head[6]]
         names = data[text[4] : text[4] + text[5]]
         symbols = data[head[4] : head[4] + head[5]]
-        places = {}
-        for name in wanted:
-            at = names.find(b"\0" + name.encode() + b"\0")
-            if at >= 0:
-                places[at + 1] = name
-        for name, info, _, section, value, _ in struct.iter_unpack("<IBBHQQ", symbols):
-            if name in places and section and info & 15 in (1, 2, 10):
-                found[places[name]] = value
-            elif section and info & 15 in (1, 2, 10):
-                # A name may be the tail of another one in the string table.
-                pass
+        for place, info, _, section, value, _ in struct.iter_unpack("<IBBHQQ", symbols):
+            if section and info & 15 in (1, 2, 10):  # an object, a function, an indirect function
+                name = names[place : names.index(b"\0", place)].decode("ascii", "replace")
+                if name in wanted:
+                    found.setdefault(name, value)
     return found
 
 
@@ -964,12 +972,12 @@ def start() -> None:
         "set breakpoint pending on",
         "set follow-fork-mode parent",
         "set detach-on-fork on",
-        "set language " + ("go" if job.language == "go" else "c"),
+        "set language c",  # also for Go: what is evaluated here is written in C
         "unset environment LINES",
         "unset environment COLUMNS",
         "unset environment HEAPSCOPE_JOB",
         "handle all nostop noprint pass",
-        f"handle {' '.join(FATAL)} stop noprint pass",
+        f"handle {' '.join(FATAL)} stop print pass",
     ):
         run(command)
     main = gdb.Breakpoint("main.main" if job.language == "go" else "main", internal=True)
@@ -1027,7 +1035,8 @@ def main() -> None:
         job.write("end", **(watch.ended or {"status": None, "signal": None}))
         return
     prepare()
-    guard(record, "stop")
+    if job.language == "c":  # Go's main begins with a line of its own
+        guard(record, "stop")
     timer = threading.Timer(job.form["timeout"], watch.clock)
     timer.daemon = True
     timer.start()
@@ -1046,7 +1055,7 @@ def main() -> None:
             guard(record, "time")
             break
         if watch.signal:
-            guard(record, "signal", name=watch.signal)
+            guard(record, "signal")
     timer.cancel()
     if watch.ended is not None:
         job.write("end", out=written(), **watch.ended)
