@@ -80,7 +80,7 @@ func SumString(text string) uint64 {
 //
 // C gets the address of an array of structs, in Go memory, which hold the addresses of the slices.
 // Go pins what the argument points to, but not what the structs point to; passing them unpinned
-// panics with "cgo argument has Go pointer to unpinned Go pointer". Hence the Pinner.
+// panics with "… has Go pointer to unpinned Go pointer". Hence the Pinner.
 func SumParts(parts ...[]byte) uint64 {
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
