@@ -23,6 +23,10 @@ _WHOLE = "whole.go"
 _BUILD = runner.Limits(timeout=300, file_size=1 << 30)
 
 
+BUILD_ENV = frozenset({"CC", "CGO_ENABLED", "GOEXPERIMENT"})
+"""Environment variables that change how a program is built."""
+
+
 def run_go(
     text: str,
     *,
@@ -31,6 +35,7 @@ def run_go(
     args: str | Sequence[str] = "",
     env: Mapping[str, str] | None = None,
     timeout: float = 60,
+    module: str | Path | None = None,
 ) -> Run:
     """Compile a Go program or part of one, run it, and return what came of it.
 
@@ -44,8 +49,10 @@ def run_go(
         flags: more options for ``go build``, "-gcflags=-m=1" or "-race".
         stdin: the program's standard input; by default it is empty.
         args: the program's arguments.
-        env: more environment variables for the program; it sees few others.
+        env: more environment variables for the program; it sees few others. Those of `BUILD_ENV`
+            are for ``go build``.
         timeout: seconds after which the program is stopped; building it has its own five minutes.
+        module: the folder of a Go module whose packages the program may import.
 
     Raises:
         MissingToolError: Go or, for cgo, gcc is not installed.
@@ -56,7 +63,8 @@ def run_go(
     given = {"flags": flags, "stdin": stdin, "args": args, "env": env, "timeout": timeout}
     options = runner.words(flags)
     with runner.own_folder() as folder:
-        run = replace(build_go(text, wrap_go(text, FILE), folder, options), options=given)
+        built = build_go(text, wrap_go(text, FILE), folder, options, env=env, module=module)
+        run = replace(built, options=given)
         if not run.compiled:
             return run
         sanitized = any(re.fullmatch(r"--?(race|asan|msan)", option) for option in options)
@@ -86,6 +94,19 @@ def cache_folder() -> Path:
     """Return the folder of Go's build cache, shared by all runs of this user."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "heapscope" / "go"
+
+
+def _needs(module: Path) -> str:
+    """Return the lines of go.mod that make a local module's packages importable."""
+    try:
+        said = (module / "go.mod").read_text(encoding="utf-8")
+    except OSError as error:
+        raise runner.RunnerError(f"{module} is no Go module: it has no go.mod") from error
+    found = re.search(r"^module\s+(\S+)", said, re.MULTILINE)
+    if found is None:
+        raise runner.RunnerError(f"{module / 'go.mod'} names no module")
+    name = found[1]
+    return f"\nrequire {name} v0.0.0\n\nreplace {name} => {module.resolve()}\n"
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -135,6 +156,8 @@ def build_go(
     *,
     more: Mapping[str, str] | None = None,
     tests: bool = False,
+    env: Mapping[str, str] | None = None,
+    module: str | Path | None = None,
 ) -> Run:
     """Write the program's files and build it to `folder`/program.
 
@@ -147,7 +170,8 @@ def build_go(
     cache_folder().mkdir(parents=True, exist_ok=True)
     source = folder / "source"
     source.mkdir()
-    (source / "go.mod").write_text(f"module program\n\ngo {_language_version(go)}\n")
+    needs = _needs(Path(module)) if module is not None else ""
+    (source / "go.mod").write_text(f"module program\n\ngo {_language_version(go)}\n{needs}")
     if not tests:
         # gcc quotes lines of cgo's preamble from the file that #line names: the reader's text.
         # Where the package is a whole folder, it would be part of the package.
@@ -160,7 +184,8 @@ def build_go(
     files = [package] if tests else [_WHOLE, *(more or {})]
     command = [go, verb[0], "-C", str(source), *verb[1:], *options]
     command += ["-o", str(folder / "program"), *files]
-    outcome = runner.run(command, folder=folder, env=_environment(folder), limits=_BUILD)
+    asked = {name: value for name, value in (env or {}).items() if name in BUILD_ENV}
+    outcome = runner.run(command, folder=folder, env=_environment(folder) | asked, limits=_BUILD)
     said = reports.go_compiler(outcome.stderr + outcome.stdout, source)
     if outcome.stopped:
         said += f"go build was {outcome.stopped}\n"

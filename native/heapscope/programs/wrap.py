@@ -39,6 +39,13 @@ _TYPE = re.compile(r"(?:typedef|struct|union|enum)\b")
 _STATIC = re.compile(r"(?:static|extern|_Thread_local|_Static_assert)\b")
 
 
+_LINES = """__attribute__((constructor)) static void lines_at_once(void) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+}"""
+"""Output appears line by line, as on a terminal: a program that crashes has printed what it said
+before. Nothing is allocated by it (setvbuf with no buffer only sets the mode)."""
+
+
 def has_main(text: str) -> bool:
     """Tell whether the text defines (or at least names) a function called main."""
     return _MAIN.search(mask(text)) is not None
@@ -61,6 +68,8 @@ def wrap_c(text: str, file: str) -> str:
         or (functions and _is_declaration(masked, item))
     ]
     parts = [f"#include <{name}>" for name in INCLUDES]
+    if "stdout" not in masked:
+        parts.append(_LINES)
     for item in outside:
         column = item.start - (text.rfind("\n", 0, item.start) + 1)
         parts += [f'#line {item.line} "{file}"', " " * column + text[item.start : item.stop]]
@@ -103,6 +112,7 @@ _PATHS = (
     "encoding/hex",
     "encoding/json",
     "errors",
+    "flag",
     "fmt",
     "hash/crc32",
     "hash/maphash",

@@ -117,7 +117,7 @@ def decision(question: str, answers: Tree) -> Picture:
     leaves = _leaves(answers, ())
     alt = f"{question} " + "; ".join(f"{' → '.join(path)}: {leaf}" for path, leaf in leaves) + "."
     table = Grid.of(("if", "then"), [(" → ".join(path), leaf) for path, leaf in leaves])
-    return Picture(question, alt, (pen.svg(alt),), "model: a way to decide", (table,))
+    return Picture("A way to decide", alt, (pen.svg(alt),), "model: the forks are tried on this page", (table,))
 
 
 def _lines(question: str, answers: Tree, depth: int) -> list[tuple[int, str, str, str]]:
