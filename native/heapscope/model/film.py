@@ -181,9 +181,9 @@ class Film:
         return f"`{word.data.hex(' ')}`{_meaning(word.data)}"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        from heapscope.views import film_frames  # the model does not need views otherwise
+        from heapscope.views.film import player  # the model does not need views otherwise
 
-        return film_frames(self)._repr_mimebundle_()
+        return player(self)._repr_mimebundle_()
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -1,8 +1,9 @@
-"""A film without JavaScript: its frames one below the other."""
+"""A film without JavaScript: its frames one below the other, drawn or in words."""
 
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from heapscope.views.figure import figure, small
 from heapscope.views.grid import Grid
 from heapscope.views.layout import rows
 from heapscope.views.picture import Picture, with_style
+from heapscope.views.steps import Step, call, steps
 
 if TYPE_CHECKING:
     from heapscope.model.film import Film
@@ -80,13 +82,7 @@ def film_frames(film: Film) -> Frames:
 
 def event(film: Film, number: int) -> str:
     """Return what happened just before frame `number`: the source line, or the calls."""
-    said = film.statement(number)
-    if said:
-        return said
-    if number == 0:
-        return "start"
-    wrote = any(word.changed for word in film.frames[number].words)
-    return "the program writes" if wrote else "nothing changes"
+    return call(film, number)
 
 
 def came(shot: Snapshot) -> str:
@@ -123,4 +119,71 @@ def _scrolling(grid: Grid) -> str:
     name = Grid.escape(grid.caption or "Table")
     return (
         f'<div class="hs-scroll" role="group" tabindex="0" aria-label="{name}">{grid.html()}</div>'
+    )
+
+
+# ---- in words, as <heap-film> carries them for readers without scripts
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
+_LONE = re.compile("[\ud800-\udfff]")
+
+
+def shown(text: str) -> str:
+    """Return `text` so that every character is seen: ␛ for the byte 0x1b, � for what is no text."""
+    text = _CONTROL.sub(lambda m: chr(0x2400 + ord(m[0])) if ord(m[0]) < 32 else "�", text)
+    return _LONE.sub("�", text)
+
+
+def listing(film: Film, name: str) -> str:
+    """Return all frames of `film` in words, one below the other, and a picture of the last.
+
+    The frame's number is its place in a link: ``#NAME-3`` leads to the fourth.
+    """
+    said = steps(film)
+    items = "".join(
+        _item(film, number, made, f"{name}-{number}") for number, made in enumerate(said)
+    )
+    title = f'<div class="hs-title">{_text(film.title)}</div>' if film.title else ""
+    caption = f'<p class="hs-caption">{_text(film.caption)}</p>' if film.caption else ""
+    return (
+        f'<div class="hs-film hs-listing">{title}<ol class="hs-steps">{items}</ol>'
+        f"{_end(film)}{caption}</div>"
+    )
+
+
+def _text(text: str) -> str:
+    return html.escape(shown(text))
+
+
+def _item(film: Film, number: int, made: Step, anchor: str) -> str:
+    shot = film.frames[number]
+    line = f" · line {shot.line}" if shot.line is not None else ""
+    result = f" → {_text(made.result)}" if made.result else ""
+    bad = ' class="hs-broken"' if made.bad else ""
+    changes = "".join(
+        f"<li><code>{words.offset(shot, w.at)}: {w.data.hex(' ')}</code> {_text(w.why or '')}</li>"
+        for w in shot.words
+        if w.changed and w.why
+    )
+    lists = "".join(
+        f"<li><code>{_text(words.chain(shot, found))}</code></li>"
+        for found in shot.lists
+        if found.links or found.fault
+    )
+    inner = f"<ul>{changes}{lists}</ul>" if changes or lists else ""
+    return (
+        f'<li id="{html.escape(anchor, quote=True)}"><p{bad}><small>{number}{line}</small> '
+        f"<code><b>{_text(made.call)}</b>{result}</code><br>{_text(made.say)}</p>{inner}</li>"
+    )
+
+
+def _end(film: Film) -> str:
+    """Draw the heap as it is at the end."""
+    if not film.frames or not rows(film.frames[-1]):
+        return ""
+    drawing = small(film.frames[-1], FRAME_ROWS)
+    return (
+        '<div class="hs-figure"><p class="hs-dim">The heap after the last step</p>'
+        '<div class="hs-scroll" role="group" tabindex="0" aria-label="The heap after the last '
+        f'step">{drawing}</div></div>'
     )
