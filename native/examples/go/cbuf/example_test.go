@@ -1,14 +1,12 @@
-package cbuf_test
+package cbuf
 
 import (
 	"errors"
 	"fmt"
-
-	"otherheap/cbuf"
 )
 
 func Example() {
-	b, err := cbuf.New(16)
+	b, err := New(16)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -26,7 +24,7 @@ func Example() {
 	fmt.Printf("%q %v\n", kept, err)
 
 	b.Close()
-	fmt.Println(errors.Is(b.With(func([]byte) {}), cbuf.ErrClosed))
+	fmt.Println(errors.Is(b.With(func([]byte) {}), ErrClosed))
 	// Output:
 	// "lent, not given\x00" <nil>
 	// true

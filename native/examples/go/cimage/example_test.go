@@ -1,13 +1,11 @@
-package cimage_test
+package cimage
 
 import (
 	"fmt"
-
-	"otherheap/cimage"
 )
 
 func Example() {
-	m, err := cimage.New(4, 2, 3)
+	m, err := New(4, 2, 3)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -26,7 +24,7 @@ func Example() {
 		view.At(0, 0)
 	}()
 
-	_, err = cimage.New(1<<62, 4, 4)
+	_, err = New(1<<62, 4, 4)
 	fmt.Println(err)
 	// Output:
 	// {255 255 255 255}

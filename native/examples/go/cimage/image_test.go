@@ -483,15 +483,15 @@ func TestNoMemory(t *testing.T) {
 	if os.Getenv("CIMAGE_NO_MEMORY") == "" {
 		child := exec.Command(os.Args[0], "-test.run=^TestNoMemory$", "-test.count=1")
 		child.Env = append(os.Environ(), "CIMAGE_NO_MEMORY=1",
-			"ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=64")
+			"ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=512")
 		if said, err := child.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, said)
 		}
 		return
 	}
-	m := mustNew(t, 1<<13, 1<<12, 1) // 32 MiB
+	m := mustNew(t, 1<<14, 1<<14, 1) // 256 MiB, most of them never touched
 	m.View().Set(5, 5, color.White)
-	limitMemory(t, 16<<20)
+	limitMemory(t, 64<<20)
 	before := Live()
 	if m, err := New(1<<16, 1<<16, 1); m != nil || !errors.Is(err, ErrNoMemory) {
 		t.Errorf("New = %v, %v", m, err)

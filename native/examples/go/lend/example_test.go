@@ -1,18 +1,16 @@
-package lend_test
+package lend
 
 import (
 	"fmt"
-
-	"otherheap/lend"
 )
 
 func ExampleSum() {
-	fmt.Println(lend.Sum([]byte{1, 2, 3}), lend.Sum(nil))
+	fmt.Println(Sum([]byte{1, 2, 3}), Sum(nil))
 	// Output: 6 0
 }
 
 func ExampleReader() {
-	r, err := lend.NewReader([]byte("kept by C"))
+	r, err := NewReader([]byte("kept by C"))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -30,7 +28,7 @@ func ExampleReader() {
 }
 
 func ExampleWords() {
-	lend.Words("C calls Go", func(word string) bool {
+	Words("C calls Go", func(word string) bool {
 		fmt.Println(word)
 		return true
 	})
