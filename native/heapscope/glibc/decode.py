@@ -17,7 +17,7 @@ from heapscope.glibc.reading import RawPointer, Reading
 from heapscope.glibc.scene import Scene
 from heapscope.glibc.survey import survey
 from heapscope.glibc.words import Painted, Painter
-from heapscope.model.canonical import FOREIGN, Canon
+from heapscope.model.canonical import Canon
 from heapscope.model.snapshot import (
     HEADER,
     WORD,
@@ -96,19 +96,34 @@ def _fold(scene: Scene) -> None:
         if piece.state is State.FOLDED:
             blocks = "1 block" if piece.parts == 1 else f"{piece.parts} blocks"
             piece.label = f"{blocks} the program did not ask for"
-            _hide_addresses(scene, piece)
+            _hide(scene, piece)
+        elif piece.state.free and scene.reading.complete and scene.asked(piece) is None:
+            _hide_stale(scene, piece)
     scene.pieces = result
     scene.settle_starts()
 
 
-def _hide_addresses(scene: Scene, piece: Piece) -> None:
-    """Replace addresses of nothing we know, which are random, in a block that is not shown."""
+def _hide(scene: Scene, piece: Piece) -> None:
+    """Blank a block that is not shown.
+
+    Libraries keep there what differs from run to run: addresses, numbers of processes and threads.
+    """
     words, base = piece.span.words, piece.span.base
-    first = piece.at - base >> 3
-    for index in range(first, min(piece.end - base >> 3, len(words))):
-        word = words[index]
-        if 1 << 40 <= word < 1 << 47 and scene.canon.address(word) is None:
-            scene.fixed.setdefault(base + index * WORD, FOREIGN)
+    for index in range(piece.at + HEADER - base >> 3, min(piece.end - base >> 3, len(words))):
+        if words[index]:
+            scene.fixed.setdefault(base + index * WORD, 0)
+
+
+def _hide_stale(scene: Scene, piece: Piece) -> None:
+    """Blank the old bytes of a free chunk that was never the program's own.
+
+    Libraries leave behind what differs from run to run: addresses as text, numbers of processes.
+    """
+    words, base = piece.span.words, piece.span.base
+    first = piece.at + HEADER + (4 if piece.state is State.LARGE else 2) * WORD
+    for index in range(first - base >> 3, min(piece.end - base >> 3, len(words))):
+        if words[index]:
+            scene.fixed.setdefault(base + index * WORD, 0)
 
 
 def _paint(scene: Scene, base: int) -> Painted:

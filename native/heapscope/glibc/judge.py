@@ -95,8 +95,35 @@ def _fix_links(scene: Scene, found: RawList) -> None:
         else:
             if value is None:
                 value = canon.pointer(entry.raw)
+            if not good and value == entry.raw:
+                value = _taken_over(scene, entry.slot, entry.raw)
             scene.targets[entry.slot] = value
         scene.fixed[entry.slot] = value
+    broken = found.broken
+    at_head = broken is not None and broken.slot == found.head
+    if broken is not None and at_head and broken.slot not in scene.fixed:
+        raw = scene.memory.u64(broken.slot)
+        value = raw if raw is None else _taken_over(scene, broken.slot, raw)
+        if value is not None and value != raw:
+            scene.fixed[broken.slot] = scene.targets[broken.slot] = value
+
+
+def _taken_over(scene: Scene, slot: int, raw: int) -> int:
+    """Return the canonical form of a list's head that leads to nothing.
+
+    malloc makes it from the link in the block it hands out, by undoing the protection; where that
+    link had been overwritten, bits of the block's real address are left in the head.
+    """
+    canon, shift = scene.canon, scene.layout.link_shift
+    was = canon.before(slot)
+    if was is None:
+        return raw
+    if was[0] == raw:
+        return was[1]
+    link = canon.before(was[0])
+    if link is not None and link[0] ^ was[0] >> shift == raw:
+        return link[1] ^ was[1] >> shift
+    return raw
 
 
 def _judge_list(scene: Scene, found: RawList) -> None:

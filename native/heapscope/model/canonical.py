@@ -119,7 +119,8 @@ class Canon:
         else:
             name = ""
             start = {"program": PROGRAM, "stack": STACK, "libc": LIBC}.get(kind, OTHER)
-            to = start + (number - 1) * MORE_STEP + low
+            # A stack is given by a place in it, and where in a page that is differs between runs.
+            to = start + (number - 1) * MORE_STEP + (0 if kind == "stack" else low)
             if kind == "libc" and self._arena and base <= self._arena[0] < base + length:
                 to = MAIN_ARENA - (self._arena[0] - base)
         return Range(base, base + length, to, name, kind)

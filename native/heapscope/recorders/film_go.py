@@ -6,7 +6,8 @@ address, in order of appearance; what overlaps (two slices of one array) stays t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,10 @@ class GoSide:
             text, size, number = found.pop(low)
             data = bytes.fromhex(text)
             kind = types.kinds.get(number) if number is not None else None
-            self._add(low, low + size, data, kind.name if kind else "byte", space)
+            name = kind.name if kind else "byte"
+            if "<" in name:  # the runtime's own: a map or a channel; it holds a random seed
+                name, data = _spoken(name), b""
+            self._add(low, low + size, data, name, space)
             queue += [int.from_bytes(data[i : i + 8], "little") for i in range(0, len(data), 8)]
         return self.cycles - before
 
@@ -123,8 +127,29 @@ class GoSide:
         start = at - found.low
         return quoted(found.data[start : start + count] + b"\0")
 
-    def side(self, held: Sequence[tuple[str, Cell]]) -> dict[str, object]:
-        """Return what a snapshot tells of the Go side."""
+    def word(self, space: Space) -> Callable[[int], int | None]:
+        """Return a function that reads words of C's heaps and of the objects."""
+
+        def read(at: int) -> int | None:
+            found = self.find(at)
+            if found is None or at == found.high:
+                return space.word(at)
+            data = found.data[at - found.low :][:8]
+            return int.from_bytes(data, "little") if len(data) == 8 else None
+
+        return read
+
+    def side(
+        self,
+        held: Sequence[tuple[str, Cell]],
+        owners: Mapping[str, str],
+        fixed: Callable[[int], int | None],
+    ) -> dict[str, object]:
+        """Return what a snapshot tells of the Go side.
+
+        ``objects`` are in order of appearance: `at` is a fixed address, `held_by` the variables
+        that lead there; `fixed` moves addresses of C's; ``c_blocks`` says who asked for each C block in use; ``gc`` counts cycles.
+        """
         objects = []
         for known in self.objects:
             if not known.live:
@@ -139,18 +164,30 @@ class GoSide:
                     "at": known.to,
                     "size": known.high - known.low,
                     "type": known.type,
-                    "bytes": self._rewritten(known.data).hex(),
+                    "bytes": self._rewritten(known.data, fixed).hex(),
                     "where": known.where,
                     "held_by": held_by,
                 }
             )
-        return {"objects": objects, "gc": self.cycles}
+        return {"objects": objects, "c_blocks": dict(owners), "gc": self.cycles}
 
-    def _rewritten(self, data: bytes) -> bytes:
-        """Return bytes of Go's in which pointers to known objects lead to their fixed addresses."""
+    def _rewritten(self, data: bytes, fixed: Callable[[int], int | None]) -> bytes:
+        """Return bytes of Go's in which addresses are the fixed ones."""
         result = bytearray(data)
         for place in range(0, len(data) - 7, 8):
             word = int.from_bytes(data[place : place + 8], "little")
-            if word > 1 << 16 and self.has(word):
-                result[place : place + 8] = self.to(word).to_bytes(8, "little")
+            if word > 1 << 16:
+                moved = self.to(word) if self.has(word) else fixed(word)
+                if moved is not None:
+                    result[place : place + 8] = moved.to_bytes(8, "little")
         return bytes(result)
+
+
+def _spoken(name: str) -> str:
+    """Return the name of a map's or channel's type as Go has it."""
+    name = name.removeprefix("struct ")
+    if found := re.fullmatch(r"(?:map|hash)<([^,]*),(.*)>", name):
+        return f"map[{found[1]}]{found[2]}"
+    if found := re.fullmatch(r"hchan<(.*)>", name):
+        return f"chan {found[1]}"
+    return name

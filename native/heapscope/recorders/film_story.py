@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from heapscope.glibc.layout import Layout
 from heapscope.glibc.reading import Mapping as Range
 from heapscope.glibc.reading import RawPointer, Reading
 from heapscope.model.film import Film, Reel
-from heapscope.model.snapshot import HEADER, WORD, Event, Snapshot, Stop
+from heapscope.model.snapshot import HEADER, WORD, Event, Snapshot, State, Stop
 from heapscope.model.snapshot import Fault as Impossible
 from heapscope.programs.scan import mask
 from heapscope.recorders.calls import Call, Calls, event
@@ -35,6 +35,8 @@ OWNING = frozenset(
 """Functions of libraries whose caller must free what they allocate."""
 CLEANUP = re.compile(r"^runtime\..*(?:[cC]leanup|[fF]inali[zs]er|runfinq)")
 """Functions of Go's runtime that run cleanups."""
+RUNTIME = "blocks of Go's runtime and of libraries"
+"""The label of folded blocks in a program of Go's."""
 MOST_SCOPES = 10
 """Functions on the stack whose variables are shown."""
 
@@ -58,6 +60,8 @@ class Held:
 
     reading: Reading
     faults: list[Fault]
+    variables: list[tuple[str, Cell]]  # that have a value
+    owners: dict[str, str]  # who asked for each block in use
 
 
 class Story:
@@ -87,8 +91,8 @@ class Story:
         self._raw = [b"", b""]
         self._copies: list[dict[str, Any]] = []  # across the border, since the last frame
         self._set: set[tuple[str, str]] = set()  # variables of Go that have a value
+        self._asked: dict[int, str] = {}  # who asked for the block at an address
         self._below: dict[int, list[Any]] = {}  # by thread: the stack at its last stop
-        self._cleaning: tuple[str, int] | None = None
         self._values: dict[tuple[str, str], int] = {}  # what variables held at the last frame
         self._assigned: set[tuple[str, str]] = set()  # variables that the last line gave a value
         self._stale: dict[tuple[str, str], int | None] = {}  # whose block a variable holds
@@ -112,13 +116,19 @@ class Story:
         elif kind == "return":
             self._returned(message)
         elif kind == "copy":
+            last = self._done[-1] if self._done else {}
+            if last.get("again") and {**last, "again": 0} == {**message, "again": 0}:
+                self._done.pop()
             self._done.append(dict(message))
         elif kind in ("stop", "time"):
             self._waiting = None  # the signal was handled
             self._moment(message)
         elif kind in ("signal", "exit"):
-            if kind == "exit" or self._waiting is None or self._waiting["t"] == "signal":
-                self._waiting = dict(message)
+            if kind == "exit" and self._waiting is not None and not message["frames"]:
+                # Go has handled the signal and panics: what it came from is still to be seen.
+                shown = {name: self._waiting[name] for name in ("frames", "globals", "t")}
+                message = {**message, **shown}
+            self._waiting = dict(message)
         elif kind == "end":
             self._ended(message)
         elif kind == "trouble":
@@ -200,7 +210,7 @@ class Story:
         self._name(held)
         self._orders = {user: asked.order for user, asked in self.calls.blocks.items()}
         events = [self._worded(e) for e in events]
-        events += self._go_events(message, now, pointers, cycles)
+        events += self._go_events(message, now, before, pointers, cycles)
         written, wrong = self.judge.writes()
         faults += wrong
         events += [Event("write", f"{name} written", chunk=at) for name, at in written]
@@ -219,9 +229,8 @@ class Story:
             line=line,
             stack=tuple(a.function for a in now),
             output=b"".join(t for _, t in self._output).decode("utf-8", "backslashreplace"),
-            go=self.go.side(held) if self.go is not None else {},
         )
-        self._held = Held(reading, faults)
+        self._held = Held(reading, faults, held, self._owners())
 
     def flush(self, stop: Stop | None = None) -> None:
         """Decode the frame that was held back; `stop` says that it is the last one."""
@@ -232,6 +241,18 @@ class Story:
         if stop is not None:
             reading = dataclasses.replace(reading, stop=stop)
         shot = self.reel.add(reading)
+        if self.go is not None:
+            # How many threads the runtime has, and so how many blocks, differs between runs.
+            shot = self.reel.frames[-1] = dataclasses.replace(
+                shot,
+                go=self.go.side(held.variables, held.owners, self.reel.canon.anywhere),
+                chunks=tuple(
+                    dataclasses.replace(chunk, label=RUNTIME)
+                    if chunk.state is State.FOLDED
+                    else chunk
+                    for chunk in shot.chunks
+                ),
+            )
         if held.faults:
             self.reel.frames[-1] = self._marked(shot, held.faults)
 
@@ -303,7 +324,7 @@ class Story:
             if common is now[0] and not within:
                 common.ran.add(common.line)
                 self._assign(common)
-        elif before:
+        elif before and (not now or self.go is None):
             line = before[0].line
         for activation, frame in zip(now, frames, strict=True):
             activation.line = frame[1]
@@ -374,6 +395,8 @@ class Story:
     def _local(self, values: Sequence[Any], activation: Activation) -> list[tuple[Cell, bool]]:
         """Return the cells of a local variable, and whether each has been given a value."""
         name, _, line, argument, data, _ = values
+        if values[4] is None and self.go is not None:  # it is not in its place yet
+            return [(cell, False) for cell in self._shown(values, None)]
         if argument or name in activation.known:
             return [(cell, True) for cell in self._shown(values, None)]
         if self.go is not None:
@@ -445,13 +468,19 @@ class Story:
             leads = next((to for name, to in cells if name == kept), cells[0][1])
             if asked.freed is None:
                 named[user] = kept, leads
-        inner = fields_of_blocks(self.types, named, self.calls.live, self.space.word)
+        sign = "->"
+        word: Callable[[int], int | None] = self.space.word
+        if self.go is not None:
+            sign, word = ".", self.go.word(self.space)
+            named |= {
+                cell.number: (cell.name, cell.leads)
+                for _, cell in held
+                if cell.number and cell.leads is not None and self.go.has(cell.number)
+            }
+        inner = fields_of_blocks(self.types, named, self.calls.live, word, sign)
         for user, name in inner.items():
-            if blocks[user].name is None or "->" in (blocks[user].name or ""):
-                self.calls.rename(user, name)
-            elif blocks[user].name not in {n for n, _ in named.values()}:
-                continue
-            else:
+            own, taken = blocks[user].name, {n for n, _ in named.values()}
+            if own is None or sign in own or own in taken:
                 self.calls.rename(user, name)
 
     def _dangles(self, scope: str, cell: Cell) -> bool:
@@ -498,6 +527,9 @@ class Story:
             self.calls.add(call)
             self.judge.took(call, old, names.get(call.block, "?"), line)
             waiting = self._border(made)
+            if call.result:
+                by = "C.malloc" if made["via"].startswith("_cgo_") else made["via"]
+                self._asked[call.result] = f"C.{waiting['fn']}" if waiting else by
             if waiting is not None:
                 waiting["value"] = call.result
                 continue
@@ -535,7 +567,7 @@ class Story:
     def _call(self, made: Mapping[str, Any]) -> Call | None:
         """Return a call of the user's as the log wants it; None for one that is not theirs."""
         function, args, value = made["fn"], list(made["args"]), int(made["value"])
-        via = re.sub(r"^(?:__|_IO_)", "", made["via"]) if made["who"] == "library" else ""
+        via = _via(made)
         block = args[0] if function in ("free", "realloc", "reallocarray") else 0
         if made["who"] != "user" and via not in OWNING and not self.calls.live(block):
             return None
@@ -565,7 +597,7 @@ class Story:
     def _event(self, call: Call, made: Mapping[str, Any], names: Mapping[int, str]) -> Event:
         """Return the event of a call; the name of its result is filled in later."""
         found = event(call, {**names, call.result: "\0"} if call.result else names)
-        via = re.sub(r"^(?:__|_IO_)", "", made["via"]) if made["who"] == "library" else ""
+        via = _via(made)
         if via and call.size is not None:
             count = "1 byte" if call.size == 1 else f"{call.size} bytes"
             text = f"{via} allocates {count}"
@@ -598,6 +630,7 @@ class Story:
         self,
         message: Mapping[str, Any],
         now: Sequence[Activation],
+        before: Sequence[Activation],
         pointers: Sequence[RawPointer],
         cycles: int,
     ) -> list[Event]:
@@ -612,13 +645,19 @@ class Story:
         for cycle in range(self.go.cycles - cycles + 1, self.go.cycles + 1):
             events.append(Event("gc", f"the collector has finished cycle {cycle}"))
         if now and any(CLEANUP.search(name) for name in message.get("beneath", ())):
-            name = now[-1].function
-            if self._cleaning != (name, now[-1].base):
-                events.append(Event("cleanup", f"{name} runs: its object is unreachable"))
-            self._cleaning = name, now[-1].base
-        else:
-            self._cleaning = None
+            begun = (now[-1].function, now[-1].base) not in {(a.function, a.base) for a in before}
+            if begun:
+                text = f"{now[-1].function} runs: its object is unreachable"
+                events.append(Event("cleanup", text))
         return events
+
+    def _owners(self) -> dict[str, str]:
+        """Say of each C block in use who asked for it: it is to be freed with C's free."""
+        return {
+            self.calls.name(user): self._asked.get(user, "C")
+            for user, asked in self.calls.blocks.items()
+            if asked.freed is None
+        }
 
     def _crossing(self, copy: Mapping[str, Any], fresh: Sequence[RawPointer]) -> Event:
         """Return the event of a copy made by one of cgo's helpers."""
@@ -686,3 +725,10 @@ class Story:
 def _in_c(frames: Sequence[Sequence[Any]]) -> bool:
     """Whether the innermost of some frames of a Go program is C's."""
     return bool(frames) and not str(frames[0][0]).startswith("main.")
+
+
+def _via(made: Mapping[str, Any]) -> str:
+    """Return the function of a library's that the program called, and that called malloc."""
+    if made["who"] != "library":
+        return ""
+    return re.sub(r"^(?:__GI_)?_*(?:IO_)?|_chk$", "", str(made["via"]))

@@ -208,8 +208,9 @@ def fields_of_blocks(
     held: Mapping[int, tuple[str, int | None]],
     live: Callable[[int], bool],
     word: Callable[[int], int | None],
+    sign: str = "->",
 ) -> dict[int, str]:
-    """Name blocks that only other blocks hold: ``list->next``.
+    """Name blocks that only other blocks hold: ``list->next``, with `sign` for the arrow.
 
     `held`: user address -> (name, type of the block) of those that variables hold.
     """
@@ -224,7 +225,7 @@ def fields_of_blocks(
                 target = word(user + place)
                 if not target or target in held or target in names or not live(target):
                     continue
-                names[target] = f"{name}->{field}"
+                names[target] = f"{name}{sign}{field}"
                 following.append((target, names[target], to))
         level = following
     return names

@@ -118,7 +118,8 @@ def record_go(
 ) -> Film:
     """Build a Go program or part of one as ``run_go`` does, and film it: both heaps.
 
-    The package is built without optimisation, and its main goroutine stays on one thread.
+    The package is built without optimisation; its main goroutine stays on one thread, and one
+    goroutine runs at a time (``GOMAXPROCS=1``), unless `env` says otherwise.
     Parameters and errors are those of :func:`record_c`.
     """
     from heapscope.programs.go import FILE, build_go
@@ -130,8 +131,11 @@ def record_go(
     gdb = find_gdb()
     with runner.own_folder() as folder:
         whole = wrap_go(text, FILE)
+        # The line of a main that was put around a cell must not look like one of the cell's own.
+        put = f"func main() {{\n//line {FILE}:1:1\n"
+        whole = whole.replace(put, f"//line main.go:1:1\n{put}")
         options = ["-gcflags=-N -l", "-ldflags=-compressdwarf=false", *options]
-        run = build_go(text, whole, folder, options, more={"thread.go": _ONE_THREAD})
+        run = build_go(text, whole, folder, options, more={"thread.go": _thread_go(whole)})
         _compiled(run)
         return _Recording(
             folder=folder,
@@ -144,8 +148,9 @@ def record_go(
             files={FILE: 0, WHOLE: -1} if whole == f"//line {FILE}:1:1\n{text}" else {FILE: 0},
             args=runner.words(args),
             stdin=stdin,
-            # A goroutine would be pre-empted at every stop, which takes longer than 10 ms.
-            env={"GODEBUG": "asyncpreemptoff=1"} | dict(env or {}),
+            # A goroutine would be pre-empted at every stop, which takes longer than 10 ms; and with
+            # more processors the runtime starts threads, whose blocks are C's, at any time.
+            env={"GODEBUG": "asyncpreemptoff=1", "GOMAXPROCS": "1"} | dict(env or {}),
             timeout=timeout,
             frames=frames,
             symbols=symbols,
@@ -156,11 +161,40 @@ def record_go(
 
 # The calls of one goroutine come from one thread, so C's main arena serves them all.
 _ONE_THREAD = """package main
-
+{preamble}
 import "runtime"
 
-func init() { runtime.LockOSThread() }
+func init() {{
+	runtime.LockOSThread()
+	{more}
+}}
 """
+# Before main, the runtime starts one thread more or less, each with blocks of its own in C's heap.
+# What the program asks for shall begin at the same place in each run: behind a block that ends
+# 8 KiB into the heap (or at the next page, should there be more).
+_FILL = """
+/*
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void heapscope_fill(void) {
+	char *last = malloc(2040);
+	uintptr_t start = (uintptr_t)sbrk(0) - 0x21000, top = (uintptr_t)last + 2032 - start;
+	uintptr_t wanted = top < 0x2000 - 0x40 ? 0x2000 : (top + 0x103f) & ~(uintptr_t)0xfff;
+	if (top < 0x20000)
+		last = malloc(wanted - top - 8);
+}
+*/
+import "C"
+"""
+
+
+def _thread_go(whole: str) -> str:
+    """Return the file that the recorder adds to a package."""
+    if 'import "C"' not in whole:
+        return _ONE_THREAD.format(preamble="", more="")
+    return _ONE_THREAD.format(preamble=_FILL, more="C.heapscope_fill()")
 
 
 def find_gdb() -> str:

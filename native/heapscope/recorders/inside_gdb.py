@@ -366,6 +366,9 @@ class Place:
         function = frame.function()
         self.user = function is not None and is_user(sal.symtab or function.symtab)
         self.function = function.name if function is not None else frame.name() or "?"
+        if self.user and job.language == "go":
+            block = function_at(frame.pc())
+            self.user = block is None or not put_by_cgo(block)
         self.variables: list[Variable] = []
         if not self.user:
             return
@@ -488,6 +491,10 @@ def go_side(frames: list[list[Any]]) -> dict[str, Any] | None:
     if GO["numgc"]:
         data = job.read(GO["numgc"], 4)
         side["gc"] = int.from_bytes(data or b"", "little")
+    if frames and frames[0][0].startswith("main."):
+        low, high = (job.word(register("r14") + i) or 0 for i in (0, 8))
+        if low < register(STACK) < high:
+            side["stack"] = [low, high]
     for frame in frames:
         for _, number, _, _, data, _ in frame[3]:
             if data:
@@ -538,10 +545,11 @@ def register(name: str) -> int:
 class Pending:
     """A call that has not returned yet."""
 
-    __slots__ = ("args", "at", "name", "number", "sp", "thread")
+    __slots__ = ("args", "at", "name", "number", "sp", "who")
 
-    def __init__(self, number: int, name: str, at: int, sp: int, args: list[int]) -> None:
-        self.number, self.name, self.at, self.sp, self.args = number, name, at, sp, args
+    def __init__(self, number: int, name: str, who: str, args: list[int], at: int, sp: int) -> None:
+        self.number, self.name, self.who, self.args = number, name, who, args
+        self.at, self.sp = at, sp  # where it returns to, and the stack pointer on entry
 
 
 CALLS: dict[int, list[Pending]] = {}  # by thread
@@ -569,7 +577,7 @@ def settle(pc: int) -> None:
         job.write("return", n=call.number, value=value, status=status)
     else:
         job.write("return", n=call.number, value=value)
-    if value:
+    if value and call.who != "stranger":
         heaps.took(value)
 
 
@@ -615,7 +623,7 @@ class Entry(gdb.Breakpoint):  # type: ignore[misc]
             heaps.gave(args[self.block])
         if self.name == "free" or not at:
             return
-        CALLS.setdefault(thread, []).append(Pending(number, self.name, at, sp, args))
+        CALLS.setdefault(thread, []).append(Pending(number, self.name, who, args, at, sp))
         if at not in RETURNS:
             RETURNS[at] = Return(at)
 
@@ -674,7 +682,10 @@ class Copy(gdb.Breakpoint):  # type: ignore[misc]
         size = args[1] if len(args) > 1 else 0
         if self.name == "GoString" and args[0]:
             size = self.length(args[0])
-        job.write("copy", fn=self.name, at=args[0], size=size, th=gdb.selected_thread().num)
+        # A function of Go's that needs more stack begins anew when it has got it.
+        again = register(STACK) - (job.word(register("r14") + 16) or 0) < 512
+        thread = gdb.selected_thread().num
+        job.write("copy", fn=self.name, at=args[0], size=size, th=thread, again=again)
 
     @staticmethod
     def length(at: int) -> int:
@@ -775,23 +786,49 @@ def guard(function: Any, *args: Any) -> None:
         job.write("trouble", text=f"{type(error).__name__}: {error}", where=f"{where.lineno}")
 
 
-def first_of_lines(table: list[tuple[int, int]], starts: set[int]) -> dict[int, int]:
+def function_at(at: int) -> Any:
+    """Return the block of the function that an address lies in; None outside of all."""
+    block = gdb.block_for_pc(at)
+    while block is not None and block.function is None:
+        block = block.superblock
+    return block
+
+
+def put_by_cgo(block: Any) -> bool:
+    """Whether a function is one that cgo wraps a call of C in, to check the pointers passed."""
+    return job.language == "go" and any((s.name or "").startswith("_cgo") for s in block)
+
+
+def first_of_lines(table: list[tuple[int, int]]) -> dict[int, int]:
     """Return address -> line of the places where a line begins.
 
-    `table` is a file's line table in order of address, `starts` the first addresses of functions.
-    Of neighbouring entries for one line only the first counts; a function's own first entry is the
-    instructions that set up its frame, so the next entry takes its place.
+    `table` is a file's line table in order of address. Of neighbouring entries for one line only
+    the first counts. The line with a function's name is its setting up and, in Go, the growing of
+    its stack, so it does not count, unless the whole function stands on it.
     """
     result: dict[int, int] = {}
-    last = 0
-    for at, line in table:
+    block, last, heading = None, 0, 0
+    for index, (at, line) in enumerate(table):
         if line == 0:
             last = 0
             continue
-        if at in starts:
-            last = line
-            continue
-        if line != last:
+        if block is None or not block.start <= at < block.end:
+            block, last, heading = function_at(at), 0, 0
+            if block is None:
+                continue
+            if put_by_cgo(block):
+                block = None
+                continue
+            function, end = block.function, block.end
+            lines = {n for place, n in table[index : index + 1000] if n and place < end}
+            if is_user(function.symtab):
+                heading = function.line + added(function.symtab)
+            if lines == {heading}:
+                heading, last = 0, line if at == block.start else 0
+                if last and index + 1 < len(table):
+                    result[table[index + 1][0]] = line
+                continue
+        if line != last and line != heading:
             result[at] = line
         last = line
     return result
@@ -799,31 +836,27 @@ def first_of_lines(table: list[tuple[int, int]], starts: set[int]) -> dict[int, 
 
 def set_lines() -> int:
     """Put a breakpoint on every line of the user's files; return how many."""
-    starts: set[int] = set()
     seen: set[str] = set()
     main = gdb.lookup_global_symbol("main.main" if job.language == "go" else "main")
     symtabs = [main.symtab] if main is not None else []
     for name in job.files:
         with contextlib.suppress(gdb.error):
-            for sal in gdb.decode_line(f"'{name}':1")[1] or ():
-                symtabs.append(sal.symtab)
+            symtabs += [sal.symtab for sal in gdb.decode_line(f"'{name}':1")[1] or ()]
     places: dict[int, int] = {}
     for symtab in symtabs:
         if symtab is None or not is_user(symtab) or symtab.fullname() in seen:
             continue
         seen.add(symtab.fullname())
-        for block in (symtab.global_block(), symtab.static_block()):
-            for symbol in block:
-                if symbol.is_function:
-                    with contextlib.suppress(gdb.error, RuntimeError):
-                        starts.add(int(symbol.value().address) & MASK)
-                elif symbol.is_variable and job.language != "go" and is_user(symbol.symtab):
-                    GLOBALS.append(Variable(symbol))
+        if job.language != "go":
+            for block in (symtab.global_block(), symtab.static_block()):
+                for symbol in block:
+                    if symbol.is_variable and is_user(symbol.symtab):
+                        GLOBALS.append(Variable(symbol))
         more = added(symtab)
         rows = sorted((i.pc, i.line + more if i.line else 0) for i in symtab.linetable())
-        places |= first_of_lines(rows, starts)
+        places |= first_of_lines(rows)
     # What was put around a cell goes on counting lines behind the cell's last one.
-    places = {at: line for at, line in places.items() if line <= job.form["lines"]}
+    places = {at: line for at, line in places.items() if 0 < line <= job.form["lines"]}
     for at, line in sorted(places.items()):
         Line(at, line)
     return len(places)
