@@ -2,7 +2,9 @@
 
 import pytest
 from heapscope.programs.result import Run
-from heapscope.teaching import magics
+from heapscope.programs.verdict import Kind
+from heapscope.teaching import attempt, magics, options
+from heapscope.teaching.exercises import base
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
@@ -82,16 +84,34 @@ def test_go(shell):
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("c --flag -O2", "%%c does not know --flag. It knows --std, --flags, --cc, --language"),
-        ("go --std c17", "%%go does not know --std. It knows --flags, --stdin"),
-        ("c --film", "%%c --film is planned and not there yet. What is there: --std"),
-        ("c --check", "--check is planned and not there yet"),
-        ("go --race", "--race is planned and not there yet"),
-        ("go --bench", "--bench is planned and not there yet"),
+        ("c --flag -O2", "does not know --flag. Did you mean --flags? It knows --film, --check"),
+        ("c --wibble", "%%c does not know --wibble. It knows --film, --check, --bench, --after"),
+        (
+            "c -O2",
+            'does not know -O2. Options of the compiler stand in --flags, as in --flags "-O2"',
+        ),
+        ("go --std c17", "%%go does not know --std: it is C's."),
+        ("c --race", "%%c does not know --race: it is Go's; in C try --flags -fsanitize=thread."),
+        ("c --film=3", "--film takes no value"),
+        ("c --film --bench", "--bench and --film do not go together: a film stops at each line"),
+        ("c --check --under valgrind", "--check and --under do not go together: the check runs"),
+        ("c --film --language c++", "a film is of a C or Go program"),
+        ("go --exercise a --race", "an exercise is checked in any case"),
+        ("c --against other", "--against compares two films: write --film --against other"),
+        (
+            "c --after nowhere",
+            "no earlier cell is called nowhere. No cell has a name yet.",
+        ),
+        ("c --after --film", "--after needs a name after it, not --film"),
+        ("c --std c11 --std c17", "--std stands there twice"),
+        ("c --exercise nothing-of-this-name", "no exercise is called 'nothing-of-this-name'"),
+        ("c --check --flags -fsanitize=address", "leave -fsanitize out of the flags"),
+        ("go --bench", "there is no benchmark in this program: write func BenchmarkName"),
         ("c a b", "takes one name, and here are two: a and b"),
         ("c 3x", "3x is not a name for a variable"),
         ("c --timeout soon", "--timeout is a number of seconds, not soon"),
         ("c --timeout 0", "--timeout is more than 0 seconds"),
+        ("c --timeout nan", "--timeout is more than 0 seconds, and finite"),
         ("c --stdin", "--stdin needs a value after it"),
         ("c --env K", "--env takes NAME=value, not K"),
         ("c --cc tcc", "--cc is gcc or clang, not tcc"),
@@ -105,10 +125,153 @@ def test_a_wrong_line_is_answered_by_a_sentence(shell, line, sentence):
     assert "Traceback" not in captured.stdout
 
 
-def test_help_lists_the_options(shell):
-    for magic, options in (("c", magics._C_OPTIONS), ("go", magics._GO_OPTIONS)):
+def test_help_lists_the_options_and_teaches_by_examples(shell):
+    for magic in ("c", "go"):
         text = shell.magics_manager.magics["cell"][magic].__doc__
-        assert all(f"--{option}" in text for option in (*options, "may-fail"))
+        assert all(f"--{option.name}" in text for option in options.known(magic))
+        assert f"    %%{magic} --check" in text
+        assert max(map(len, text.splitlines())) <= 100
+    # Each line of the examples is one that the magic understands.
+    for magic in ("c", "go"):
+        for line in options.help_text(magic).splitlines():
+            if line.startswith(f"    %%{magic} ") and "[" not in line:
+                options.parse(line.split(f"%%{magic}")[1].split("   ")[0], magic)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("%%c --ch", ["--check"]),
+        ("%%c --film --a", ["--after", "--against", "--args"]),
+        ("%%c --film --f", ["--flags"]),
+        ("%%go --st", ["--stdin"]),
+        ("%%c --cc ", ["gcc", "clang"]),
+        ("%%c --cc c", ["clang"]),
+        ("%%c --after tw", ["twice"]),
+    ],
+)
+def test_options_are_completed(shell, text, expected):
+    shell.user_ns["twice"] = Run(source="", language="c", compiled=True)
+    shell.Completer.use_jedi = False
+    _, matches = shell.complete(None, text, len(text))
+    assert matches == expected
+
+
+def test_runs_of_the_other_language_are_not_offered():
+    assert options.complete("%%go --after ", "", {"twice": "c", "gone": "go"}) == ["gone"]
+
+
+def test_check_shows_the_tools_side_by_side_and_keeps_the_run(shell):
+    result, captured = run(shell, "%%c twice --check\nchar *p = malloc(9);\nfree(p);\nfree(p);\n")
+    assert result.success
+    (output,) = captured.outputs
+    assert "Double free (plain glibc, ASan + UBSan and valgrind)." in output.data["text/plain"]
+    assert '<span data-line="3">line 3: <code>free(p);</code></span>' in output.data["text/html"]
+    twice = shell.user_ns["twice"]
+    assert twice.signal == "SIGABRT"
+    assert twice.check().asan == "attempting double-free"
+    assert twice.check().valgrind == "Invalid free()"
+    assert twice.check().warnings
+    assert twice.check() is twice.check()
+
+
+def test_after_puts_an_earlier_cell_in_front(shell):
+    run(shell, "%%c first\nint x = 20;\n")
+    result, _ = run(shell, "%%c second --after first\nreturn x + 2;\n")
+    assert result.success
+    assert shell.user_ns["second"].exit == 22
+    _, captured = run(shell, "%%go --after first\n_ = 1\n")
+    assert "first is a program in C, and this cell is one in GO" in captured.stdout
+
+
+def test_race(shell):
+    cell = "x := 0\ngo func() { x = 1 }()\nx = 2\ntime.Sleep(time.Millisecond)\n_ = x\n"
+    _, captured = run(shell, f"%%go r --race\n{cell}")
+    assert "WARNING: DATA RACE" in captured.outputs[0].data["text/plain"]
+    assert shell.user_ns["r"].exit == 66
+
+
+def test_bench_of_c_and_go(shell):
+    _, captured = run(shell, "%%c b --bench\nfree(malloc(3));\n")
+    assert "median" in captured.outputs[0].data["text/plain"]
+    measure = shell.user_ns["b"].bench["program.c"]
+    assert len(measure.values) == 11
+    assert 0 < min(measure.values) <= measure.median <= max(measure.values)
+    cell = (
+        "var sink []byte\n\n"
+        "func BenchmarkMake(b *testing.B) {\n\tfor b.Loop() {\n"
+        "\t\tsink = make([]byte, 64)\n\t}\n}\n"
+        "func BenchmarkC(b *testing.B) {\n\tfor b.Loop() {\n\t\tC.free(C.malloc(64))\n\t}\n}\n"
+    )
+    run(shell, f"%%go g --bench --args -test.benchtime=5ms\n{cell}")
+    bench = shell.user_ns["g"].bench
+    assert [m.name for m in bench.measures] == ["Make", "C"]
+    assert (bench["Make"].bytes, bench["Make"].allocations) == (64, 1)
+    assert bench["C"].allocations == 0
+    assert bench["C"].median > bench["Make"].median / 100
+
+
+START = """typedef struct { char *text; size_t len; } Str;
+
+/* str_clone */
+
+int main(void) {
+    Str a = {malloc(6), 5};
+    strcpy(a.text, "alice");
+    Str b = str_clone(a);
+    b.text[0] = 'A';
+    printf("%s %s\\n", a.text, b.text);
+    free(a.text);
+    free(b.text);
+}
+"""
+INCLUDES = "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n"
+
+
+@pytest.fixture
+def clone(monkeypatch):
+    def checker(answer):
+        return attempt.sound(
+            answer, prints="alice Alice", hints={Kind.DOUBLE_FREE: "a and b hold one address."}
+        )
+
+    monkeypatch.setitem(base._checkers, "clone-test", (checker, str))
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (
+            "Str str_clone(Str s) {\n    return s;\n}",
+            "Not yet. ASan + UBSan: attempting double-free.",
+        ),
+        ("Str str_clone(Str s) {\n    return oops;\n}", "Not yet. It does not compile: line "),
+        (
+            'Str str_clone(Str s) {\n    return (Str){strdup("Xlice"), s.len};\n}',
+            "Right. It prints 'alice Alice'. ASan + UBSan and valgrind found nothing",
+        ),
+        (
+            'Str str_clone(Str s) {\n    return (Str){strdup("no"), s.len};\n}',
+            "Not yet. It prints 'alice Ao', and 'alice Alice' is wanted.",
+        ),
+        (
+            "Str str_clone(Str s) {\n    return (Str){strcpy(malloc(5), s.text), 5};\n}",
+            "Not yet. ASan + UBSan: heap-buffer-overflow.",
+        ),
+    ],
+)
+def test_an_exercise_is_defined_once_and_answered_until_it_is_right(shell, clone, answer, verdict):
+    _, captured = run(shell, f"%%c --exercise clone-test\n{INCLUDES}{START}")
+    assert (
+        "write what belongs in the place of /* str_clone */"
+        in (captured.outputs[0].data["text/plain"])
+    )
+    result, captured = run(shell, f"%%c mine --exercise clone-test\n{answer}\n")
+    assert result.success
+    said = captured.outputs[-1].data
+    assert said["text/plain"].startswith(verdict)
+    assert said[base.MIME]["right"] is verdict.startswith("Right")
+    assert shell.user_ns["mine"].source.count("str_clone(Str s)") == 1
 
 
 def test_names_are_given_but_nothing_is_overwritten(shell):

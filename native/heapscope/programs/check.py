@@ -98,7 +98,7 @@ def _plain_and_valgrind(
 ) -> tuple[Run, list[Report]]:
     """Compile once; run the program alone, then under valgrind."""
     with runner.own_folder() as folder:
-        compiled = _compile(text, folder, given, line_buffered=True)
+        compiled = _compile(text, folder, given, checked=True)
         if not compiled.compiled:
             return compiled, []
         command = [str(folder / "program"), *words]
@@ -162,7 +162,7 @@ def _valgrind(
     run = replace(run, stderr=_without_valgrind(run.stderr))
     verdicts = findings.valgrind(xml, source)
     if not verdicts and run.stopped:
-        return Report(name, label, run, missing=f"{run.stopped}, which is no fault of the program")
+        return Report(name, label, run, missing=f"nothing until it was {run.stopped}")
     if not verdicts and (verdict := findings.signalled(run, None)):
         verdicts = [verdict]
     return Report(name, label, run, tuple(verdicts))
@@ -183,7 +183,7 @@ def _asan(
 ) -> Report:
     with runner.own_folder() as folder:
         more = ("-fsanitize=address,undefined", "-fno-omit-frame-pointer")
-        compiled = _compile(text, folder, given, more, line_buffered=True)
+        compiled = _compile(text, folder, given, more, checked=True)
         label = "ASan + UBSan"
         if not compiled.compiled:
             missing = compiled.diagnostics.strip().split("\n")[-1]
@@ -203,7 +203,7 @@ def _excuse_slowness(report: Report, others: Sequence[Report]) -> Report:
     alone = others[0].run if others else None
     if run and run.stopped and alone and not alone.stopped:
         verdicts = tuple(v for v in report.verdicts if v.tool != "system")
-        words = "" if verdicts else f"{run.stopped}, which is no fault of the program"
+        words = "" if verdicts else f"nothing until it was {run.stopped}"
         return replace(report, verdicts=verdicts, missing=words)
     return report
 
@@ -226,15 +226,27 @@ def _warnings(text: str, given: _Given, analyzer: bool) -> tuple[Warned, ...]:
 
 # ---------------------------------------------------------------------------- Go
 
-# LeakSanitizer takes every word in Go's memory for a pointer, also in memory that is free. So the
-# program collects its garbage and gives free memory back before it ends, with main's old stack
-# below overwritten; names of packages are ours, because main may have a variable called runtime.
+# LeakSanitizer takes every word in Go's memory and on a thread's stack for a pointer, also where it
+# is left over. So, before the program ends, it collects its garbage, gives free memory back, and
+# wipes what dead calls left on main's stack and on the one C was called on: main stays on its
+# thread for that. Names of packages are ours, because main may have a variable called runtime.
 _COLLECT = """package main
+
+/*
+static __attribute__((noinline, no_sanitize_address)) void heapscope_wipe(void) {
+    volatile char old[16384];
+    for (unsigned i = 0; i < sizeof old; i++)
+        old[i] = 0;
+}
+*/
+import "C"
 
 import (
 	heapscopeRuntime "runtime"
 	heapscopeDebug "runtime/debug"
 )
+
+func init() { heapscopeRuntime.LockOSThread() }
 
 //go:noinline
 func heapscopeScrub() byte {
@@ -249,6 +261,7 @@ func heapscopeCollect() {
 	heapscopeScrub()
 	heapscopeRuntime.GC()
 	heapscopeDebug.FreeOSMemory()
+	C.heapscope_wipe()
 }
 """
 _GO_MAIN = re.compile(r"^func\s+main\s*\(\s*\)\s*\{", re.MULTILINE)
@@ -331,7 +344,9 @@ def _go_asan(
     env: dict[str, str],
     **running: Any,
 ) -> Report:
-    main = _GO_MAIN.search(mask(whole, raw_strings=True))
+    # Without cgo there is no C block to lose.
+    cgo = 'import "C"' in whole
+    main = _GO_MAIN.search(mask(whole, raw_strings=True)) if cgo else None
     if main:
         whole = f"{whole[: main.end()]} defer heapscopeCollect();{whole[main.end() :]}"
     more = {"collect.go": _COLLECT} if main else {}

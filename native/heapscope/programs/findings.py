@@ -7,7 +7,7 @@ read leniently: one that was cut short, because the program was stopped, gives w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -131,6 +131,8 @@ def _asan(head: str, body: str, source: Source) -> Verdict:
     kind = _kind(head, _ASAN_KINDS)
     if kind is Kind.INVALID_ACCESS and "points to the zero page" in body:
         kind = Kind.NULL
+    if kind is Kind.INVALID_ACCESS and re.search(r"^\s*#[1-9] __interceptor_c?free\b", body, re.M):
+        kind = Kind.INVALID_FREE  # ASan itself stumbled over what free was given
     stacks: dict[str, list[str]] = {"at": []}
     heading = "at"
     note = ""
@@ -160,19 +162,21 @@ def _sanitizer_place(stack: Iterable[str], source: Source) -> Place | None:
     return None
 
 
-def _distinct(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Leave out what says the same about the same line once more, as UBSan and ASan may."""
+def _distinct(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Leave out what says the same about the same line once more, as UBSan and ASan may.
+
+    A pointer that leads nowhere is often misaligned too, which UBSan remarks first: what is fatal
+    on the same line says more.
+    """
     kept: list[Verdict] = []
-    for verdict in verdicts:
-        same = (
-            verdict.kind is other.kind
-            and verdict.at is not None
-            and verdict.at == other.at
-            and verdict.kind is not Kind.LEAK
-            for other in kept
-        )
-        if not any(same):
-            kept.append(verdict)
+    for number, verdict in enumerate(verdicts):
+        if verdict.at is not None and verdict.kind is not Kind.LEAK:
+            here = [other for other in verdicts[number + 1 :] if other.at == verdict.at]
+            if verdict.kind is Kind.OTHER and any(o.kind is not Kind.OTHER for o in here):
+                continue
+            if any(other.kind is verdict.kind and other.at == verdict.at for other in kept):
+                continue
+        kept.append(verdict)
     return kept
 
 
@@ -234,7 +238,9 @@ def _memcheck(error: ElementTree.Element, source: Source) -> Verdict | None:
     about = " ".join(aux.text or "" for aux in error.findall("auxwhat"))
     allocated = freed = None
     others = stacks[1:]
-    if "free'd" in about:
+    if "not stack'd" in about:  # "… malloc'd or (recently) free'd": nobody's
+        pass
+    elif "free'd" in about:
         freed = others[0] if others else None
         allocated = others[1] if len(others) > 1 else None
     elif "alloc'd" in about or "created by a heap allocation" in about:
@@ -252,13 +258,15 @@ def _memcheck_kind(kind: Kind, about: str) -> Kind:
         return Kind.DOUBLE_FREE if re.match(r"0 bytes inside a block .* free'd", where[2]) else kind
     if kind is not Kind.INVALID_ACCESS:
         return kind
+    if where[2].startswith("not stack'd"):
+        return Kind.NULL if int(where[1], 16) < 4096 else kind
     if "free'd" in where[2]:
         return Kind.USE_AFTER_FREE
     if re.search(r"bytes (?:after|before|inside) a(?:n unallocated)? block", where[2]):
         return Kind.OVERFLOW
     if "below stack pointer" in where[2]:
         return Kind.USE_AFTER_RETURN
-    return Kind.NULL if int(where[1], 16) < 4096 else kind
+    return kind
 
 
 def _valgrind_place(stack: ElementTree.Element, source: Source) -> Place | None:
@@ -278,7 +286,7 @@ _GO_HEAD = re.compile(
     re.MULTILINE,
 )
 # With code 128 (SI_KERNEL) the kernel does not tell the address.
-_FAULT_ADDRESS = re.compile(r"\bcode=(?!128\b|0x80\b)\S+ addr=0x([0-9a-f]+)")
+_FAULT_ADDRESS = re.compile(r"\b(?:sig)?code=(?!128\b|0x80\b)\S+ addr=0x([0-9a-f]+)")
 
 
 def go(run: Run, source: Source) -> list[Verdict]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from heapscope.programs.bench import Bench
     from heapscope.programs.checks import Checks
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+# Control characters, and those that turn the direction of writing.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 # Inline, so that a notebook looks the same without the site's style sheet; the classes are there
 # for the site. Only the current text colour is used, so it follows any theme.
@@ -152,4 +153,9 @@ class Run:
 
 def visible(text: str) -> str:
     r"""Write control characters out, so that a program cannot garble the page: ``\x1b``."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
+
+    def written(found: re.Match[str]) -> str:
+        code = ord(found[0])
+        return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+    return _CONTROL.sub(written, text.replace("\r\n", "\n"))

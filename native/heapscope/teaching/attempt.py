@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from heapscope.programs.c import run_c
@@ -24,14 +23,14 @@ from heapscope.teaching.exercises.base import NotYet, Right, Verdict
 _PLACE = re.compile(r"^[ \t]*/\*[ \t]*([\w ().,*-]+?)[ \t]*\*/[ \t]*$", re.MULTILINE)
 
 
-@dataclass(slots=True)
-class Attempt:
-    """A reader's answer to an exercise, made a whole program.
+class Attempt(str):
+    """A reader's answer to an exercise, made a whole program: the text of that program.
+
+    A checker that takes a program's text may take it as it is.
 
     Attributes:
         name: the exercise.
         cell: what the reader wrote.
-        text: the program: the start with the reader's lines in their place.
         language: "c", "c++" or "go".
         options: those of the cell, as `run_c` and `run_go` take them.
 
@@ -39,11 +38,26 @@ class Attempt:
 
     name: str
     cell: str
-    text: str
     language: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    _run: Run | None = None
-    _checks: Checks | None = None
+    options: Mapping[str, Any]
+    _run: Run | None
+    _checks: Checks | None
+
+    def __new__(
+        cls,
+        text: str,
+        *,
+        name: str,
+        cell: str,
+        language: str,
+        options: Mapping[str, Any] | None = None,
+    ) -> Attempt:
+        """Make an attempt of a program's text."""
+        self = super().__new__(cls, text)
+        self.name, self.cell, self.language = name, cell, language
+        self.options = dict(options or {})
+        self._run = self._checks = None
+        return self
 
     def run(self, **more: Any) -> Run:
         """Compile and run the program; `more` are further arguments of `run_c` or `run_go`."""
@@ -56,7 +70,7 @@ class Attempt:
     def _fresh(self, more: Mapping[str, Any]) -> Run:
         options = dict(self.options) | dict(more)
         return (
-            run_go(self.text, **options) if self.language == "go" else run_c(self.text, **options)
+            run_go(str(self), **options) if self.language == "go" else run_c(str(self), **options)
         )
 
     def __call__(self, **more: Any) -> Run:
@@ -66,7 +80,7 @@ class Attempt:
     def check(self) -> Checks:
         """Run the program under each tool."""
         if self._checks is None:
-            self._checks = check(self.text, self.language, self.options)
+            self._checks = check(str(self), self.language, self.options)
         return self._checks
 
 

@@ -142,7 +142,9 @@ class _Cell:
         start = _starts.get((self.magic, name))
         text = attempts.fill(start, self.cell) if start else self.cell
         arguments = self.request.arguments
-        answer = attempts.Attempt(name, self.cell, text, self.language, arguments)
+        answer = attempts.Attempt(
+            text, name=name, cell=self.cell, language=self.language, options=arguments
+        )
         self._keep(answer.run())
         if not answer.run().compiled:
             _display(answer.run())

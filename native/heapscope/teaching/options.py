@@ -265,7 +265,7 @@ def help_text(magic: str) -> str:
     width = max(map(len, forms.values()))
     listed = "\n".join(f"    {forms[o.name]:<{width}}  {o.text}" for o in known(magic))
     name = "NAME"
-    kept = "keep the run as a variable: .stdout .stderr .exit .signal .ended() .check() .film"
+    kept = "keep the run: NAME.stdout .stderr .exit .signal .ended() .check() .film"
     return (
         f"{first}\n\n    %%{magic} [NAME] [options]\n\n    Examples:\n\n{examples}\n\n"
         f"    Options:\n\n    {name:<{width}}  {kept}\n{listed}\n\n    {last}\n"
