@@ -74,18 +74,18 @@ func main() {
 class Camera:
     """Takes a frame of a puppet after each line."""
 
-    def __init__(self, puppet: Puppet, **variables: str) -> None:
-        self.puppet, self.reel, self.scope = puppet, Reel(), "main"
+    def __init__(self, puppet: Puppet, scope: str, **variables: str) -> None:
+        self.puppet, self.reel, self.scope = puppet, Reel(), scope
         self.types = variables
         puppet.pointers = [
             RawPointer(name, kind, None, self.scope, state="unset")
             for name, kind in variables.items()
         ]
 
-    def set(self, name: str, value: int) -> None:
+    def set(self, name: str, value: int, **more: Any) -> None:
         """Give a variable its value."""
         kept = [p.name for p in self.puppet.pointers]
-        made = RawPointer(name, self.types[name], value, self.scope)
+        made = RawPointer(name, self.types[name], value, self.scope, **more)
         self.puppet.pointers[kept.index(name)] = made
 
     def shoot(self, line: int | None, **more: Any) -> None:
@@ -96,7 +96,7 @@ class Camera:
 def overflow(fixed: bool = False) -> Film:
     """A C program that writes one byte too far, uses what it freed, and frees it twice."""
     with Puppet() as puppet:
-        camera = Camera(puppet, a="char *", b="char *", c="char *")
+        camera = Camera(puppet, "main", a="char *", b="char *", c="char *")
         camera.shoot(None, stack=("main",))
         for line, name, size in ((6, "a", 24), (7, "b", 24), (8, "c", 10)):
             camera.set(name, puppet.malloc(size, name))
@@ -127,79 +127,57 @@ def greeting() -> Film:
     """A cgo program: a string goes to C and comes back twice; the first copy is never freed."""
     with Puppet() as puppet:
         camera = Camera(
-            puppet, **{"in": "*C.char", "out": "*C.char", "s": "string", "b": "[]uint8"}
+            puppet, "main.main", **{"in": "*C.char", "out": "*C.char", "s": "string", "b": "[]byte"}
         )
-        camera.scope = "main.main"
-        literal = {"at": "0x4a1000", "size": 5, "data": b"hello".hex(), "kind": "read-only"}
-        version: dict[str, Any] = {"version": "go1.27.3"}
-        camera.shoot(None, go={**version, "objects": [literal]})
+        literal = _object(0x4A0000, b"hello", "static", "s0")
+        side: dict[str, Any] = {"objects": [literal], "c_blocks": {}, "gc": 0}
+        camera.shoot(None, go=side)
         first = puppet.malloc(6, "in")
         camera.set("in", first)
         puppet.write(first, b"hello\0")
-        copied = Event(
-            "copy", "C.CString copies 6 bytes, Go → C", (0x4A1000, 6), None, None, first - 16, None
-        )
-        puppet.events = [dataclasses.replace(puppet.events[0], text="C.CString: malloc(6)"), copied]
-        camera.shoot(24, go={**version, "objects": [literal]})
+        note = "5 bytes and a 0 from Go to C; Go code must free in with C.free"
+        copied = Event("copy", "in = C.CString(5 bytes)", (5,), first, None, first - 16, note)
+        puppet.events = [copied]
+        side = {**side, "c_blocks": {"in": "C.CString"}}
+        camera.shoot(24, go=side)
         second = puppet.malloc(7, "out")
         camera.set("out", second)
         puppet.write(second, b"hello!\0")
-        puppet.events = [dataclasses.replace(puppet.events[0], text="shout: malloc(7)")]
-        camera.shoot(25, go={**version, "objects": [literal]})
-        names = [p.name for p in puppet.pointers]
-        made = RawPointer(
-            "s",
-            "string",
-            0xC000012000,
-            "main.main",
-            "go",
-            "ok",
-            None,
-            (("ptr", 0xC000012000), ("len", 6)),
-        )
-        puppet.pointers[names.index("s")] = made
-        tiny: dict[str, Any] = {"at": "0xc000012000", "size": 16, "kind": "heap"}
-        tiny |= {"data": b"hello!".hex(), "parts": [{"name": "s", "from": 0, "size": 6}]}
-        puppet.events = [
-            Event(
-                "copy",
-                "C.GoString copies 6 bytes, C → Go",
-                (0xC000012000, 6),
-                None,
-                None,
-                second - 16,
+        puppet.events = [dataclasses.replace(puppet.events[0], text="out = malloc(7)")]
+        side = {**side, "c_blocks": {"in": "C.CString", "out": "shout"}}
+        camera.shoot(25, go=side)
+        for line, name, at, function in (
+            (26, "s", 0xC000000000, "GoString(out)"),
+            (27, "b", 0xC000000020, "GoBytes(out, 6 bytes)"),
+        ):
+            cells: tuple[tuple[str, int], ...] = (("ptr", at), ("len", 6), ("cap", 6))
+            camera.set(name, at, heap="go", state="ok", cells=cells[: 2 if name == "s" else 3])
+            made = _object(at, b"hello!", "go", name)
+            side = {**side, "objects": [*side["objects"], made]}
+            text, note = (
+                f"{name} = C.{function}",
+                "6 bytes from C to Go; the copy is the collector's",
             )
-        ]
-        camera.shoot(26, go={**version, "objects": [literal, tiny]})
-        made = RawPointer(
-            "b",
-            "[]uint8",
-            0xC000012006,
-            "main.main",
-            "go",
-            "ok",
-            None,
-            (("ptr", 0xC000012006), ("len", 6), ("cap", 6)),
-        )
-        puppet.pointers[names.index("b")] = made
-        parts = [*tiny["parts"], {"name": "b", "from": 6, "size": 6}]
-        tiny = {**tiny, "data": b"hello!hello!".hex(), "parts": parts}
-        puppet.events = [
-            Event(
-                "copy",
-                "C.GoBytes copies 6 bytes, C → Go",
-                (0xC000012006, 6),
-                None,
-                None,
-                second - 16,
-            )
-        ]
-        camera.shoot(27, go={**version, "objects": [literal, tiny]})
+            puppet.events = [Event("copy", text, (6,), None, None, second - 16, note)]
+            camera.shoot(line, go=side)
         puppet.free(second)
-        camera.shoot(28, go={**version, "objects": [literal, tiny]})
-        camera.shoot(29, go={**version, "objects": [literal, tiny]}, output="hello! 6\n")
-        camera.shoot(30, go={**version, "objects": [literal, tiny]}, stop=Stop("exit", 0))
+        side = {**side, "c_blocks": {"in": "C.CString"}}
+        camera.shoot(28, go=side)
+        camera.shoot(29, go=side, output="hello! 6\n")
+        camera.shoot(30, go=side, output="hello! 6\n", stop=Stop("exit", 0))
         return camera.reel.film("Two heaps, one program", GREET, "go", "greet.go")
+
+
+def _object(at: int, data: bytes, where: str, name: str) -> dict[str, Any]:
+    holder = {"name": name, "scope": "main.main", "offset": 0}
+    return {
+        "at": at,
+        "size": len(data),
+        "type": "byte",
+        "bytes": data.hex(),
+        "where": where,
+        "held_by": [holder],
+    }
 
 
 def busy() -> Film:

@@ -37,8 +37,6 @@ def _assets(app: Sphinx) -> None:
         _PACKAGE / "views" / "views.css",
         _PACKAGE / "views" / "film.css",
         _PACKAGE / "views" / "film.js",
-        _PACKAGE / "views" / "film.css",
-        _PACKAGE / "views" / "film.js",
         _HERE / "static" / "pages.js",
         _HERE / "static" / "ledger.js",
     ):

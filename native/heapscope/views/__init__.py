@@ -25,9 +25,9 @@ if TYPE_CHECKING:
         staircase,
         timeline,
     )
-    from heapscope.views.plots import decision, spread
+    from heapscope.views.plots import decision, pixels, spread
 
-_PLOTS = ("decision", "spread")
+_PLOTS = ("decision", "pixels", "spread")
 _PICTURES = (
     "capacity_curve",
     "fragmentation",
@@ -47,6 +47,7 @@ __all__ = [
     "film_frames",
     "fragmentation",
     "picture",
+    "pixels",
     "process_map",
     "resident",
     "sentence",

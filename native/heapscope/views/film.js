@@ -18,13 +18,13 @@
   // ---- small tools
 
   function clean(text) { // every character is seen: ␛ for 0x1b
-    return String(text).replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, function (c) {
+    return String(text).replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, c => {
       var n = c.charCodeAt(0);
       return n < 32 ? String.fromCharCode(0x2400 + n) : "\ufffd";
     });
   }
   function add(parent, kids) {
-    kids.forEach(function (kid) {
+    kids.forEach(kid => {
       if (Array.isArray(kid)) add(parent, kid);
       else if (kid !== null && kid !== undefined && kid !== false) parent.append(kid.nodeType ? kid : clean(kid));
     });
@@ -45,7 +45,7 @@
   function s(tag, given, kids) {
     var node = document.createElementNS(SVG, tag);
     for (var key in given) node.setAttribute(key, given[key]);
-    (kids || []).forEach(function (kid) { node.append(kid); });
+    (kids || []).forEach(kid => { node.append(kid); });
     return node;
   }
   function icon(name) { return s("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, [s("path", { d: ICONS[name] })]); }
@@ -63,7 +63,7 @@
   }
   function runs(places) {
     var out = [];
-    places.slice().sort((a, b) => a - b).forEach(function (n) {
+    places.slice().sort((a, b) => a - b).forEach(n => {
       if (out.length && last(out)[1] === n - 1) last(out)[1] = n; else out.push([n, n]);
     });
     return out;
@@ -73,37 +73,37 @@
 
   function decode(form) {
     var old = { regions: [], chunks: new Map(), words: new Map(), lists: [], pointers: [], faults: [], stack: [], go: {}, output: "", line: null, note: null, stop: null, glibc: "", arch: "" };
-    return form.frames.map(function (f) {
+    return form.frames.map(f => {
       var shot = { events: f.events || [], changes: new Map() };
-      ["glibc", "arch", "lists", "pointers", "faults", "stack", "go", "output", "line", "note", "stop"].forEach(function (k) { shot[k] = k in f ? f[k] : old[k]; });
+      ["glibc", "arch", "lists", "pointers", "faults", "stack", "go", "output", "line", "note", "stop"].forEach(k => { shot[k] = k in f ? f[k] : old[k]; });
       var known = new Map(old.regions.map(r => [r.base, r]));
-      shot.regions = (f.regions || old.regions).map(function (r) {
+      shot.regions = (f.regions || old.regions).map(r => {
         var base = num(r.base), before = known.get(base), length = f.regions ? r.data : r.data.length;
         var change = f.bytes && f.bytes[hex(base)];
         if (before && before.data.length === length && !change) return { name: r.name, base: base, size: r.size === undefined ? null : r.size, data: before.data };
         var data = new Uint8Array(length);
         if (before) data.set(before.data.subarray(0, length));
-        (change || []).forEach(function (run) {
+        (change || []).forEach(run => {
           var part = unhex(run[1]);
           for (var n = 0; n < (run[2] || 1); n++) data.set(part, run[0] + n * part.length);
         });
         return { name: r.name, base: base, size: r.size === undefined ? null : r.size, data: data };
       });
       by(shot.regions, "base");
-      shot.regions.forEach(function (r) { r.end = r.base + Math.max(r.size || 0, r.data.length); });
-      ["chunks", "words"].forEach(function (kind) {
+      shot.regions.forEach(r => { r.end = r.base + Math.max(r.size || 0, r.data.length); });
+      ["chunks", "words"].forEach(kind => {
         var map = new Map(old[kind]), part = f[kind] || {};
-        (part.drop || []).forEach(function (at) { map.delete(num(at)); });
-        (part.set || []).forEach(function (item) {
+        (part.drop || []).forEach(at => { map.delete(num(at)); });
+        (part.set || []).forEach(item => {
           item.at = num(item.at);
           item.chunk = num(item.chunk);
           map.set(item.at, item);
         });
         shot[kind] = map;
       });
-      (f.changes || []).forEach(function (c) { shot.changes.set(num(c.at), c); });
+      (f.changes || []).forEach(c => { shot.changes.set(num(c.at), c); });
       shot.order = by(Array.from(shot.chunks.values()), "at");
-      shot.order.forEach(function (c) { c.end = c.at + c.size; c.user = c.at + ROW; c.free = FREE.indexOf(c.state) >= 0; c.ours = OURS.indexOf(c.state) >= 0; });
+      shot.order.forEach(c => { c.end = c.at + c.size; c.user = c.at + ROW; c.free = FREE.indexOf(c.state) >= 0; c.ours = OURS.indexOf(c.state) >= 0; });
       old = shot;
       return shot;
     });
@@ -131,9 +131,9 @@
   function place(shot, c) {
     if (!c.free) return c.state === "mmapped" ? "in use, a mapping of its own" : c.state === "unknown" && c.label ? c.label : c.state;
     var text = "free, " + (c.free_list || c.state);
-    shot.lists.forEach(function (l) {
+    shot.lists.forEach(l => {
       if (l.name !== c.free_list || (l.arena || "main") !== (c.arena || "main")) return;
-      l.links.forEach(function (x, n) { if (num(x.chunk) === c.at) text = "free, " + (ORDER[n] || "number " + (n + 1)) + " in " + l.name; });
+      l.links.forEach((x, n) => { if (num(x.chunk) === c.at) text = "free, " + (ORDER[n] || "number " + (n + 1)) + " in " + l.name; });
     });
     return text;
   }
@@ -188,11 +188,11 @@
     return x.protected ? x.raw + " ⊕ (" + x.at + " >> 12) = " + (num(x.target) ? x.target : "0, the end") : x.raw;
   }
   function alt(shot, said) {
-    var mine = shot.order.slice(0, 12).map(function (c) {
+    var own = shot.order.filter(c => !c.foreign), mine = own.slice(0, 12).map(c => {
       var lie = c.claims === undefined ? "" : ", its size word claims " + big(num(c.claims));
       return nameOf(shot, c) + " at " + offset(shot, c.at) + ", " + (c.ours ? count(c.size) : place(shot, c) + ", " + sizes(c).replace(/ · /g, ", ")) + lie;
     });
-    if (shot.order.length > 12) mine.push(shot.order.length - 12 + " more chunks, listed in the table");
+    if (own.length > 12) mine.push(own.length - 12 + " more chunks, listed in the table");
     return said + (mine.length ? " In address order: " + mine.join("; ") + "." : "");
   }
 
@@ -202,7 +202,7 @@
     if (c.state === "top") return [c.at];
     if (c.ours) return [];
     var set = new Set([c.at]), special = [], full = new Set();
-    shot.words.forEach(function (w, at) {
+    shot.words.forEach((w, at) => {
       if (w.chunk !== c.at || at >= c.end) return;
       var row = at - at % ROW, data = bytesAt(shot, at, 8);
       set.add(row);
@@ -217,13 +217,13 @@
   }
   function layOut(frames, regions) { // rows and bands in address order
     var shown = new Set(), lines = [];
-    frames.forEach(function (f) { f.forEach(function (at) { shown.add(at); }); });
+    frames.forEach(f => { f.forEach(at => { shown.add(at); }); });
     var sorted = Array.from(shown).sort((a, b) => a - b);
-    regions.forEach(function (r) {
+    regions.forEach(r => {
       var mine = sorted.filter(at => r.base <= at && at < r.end), next = r.base;
       if (!mine.length) return;
       if (regions.length > 1) lines.push({ kind: "region", at: r.base, end: r.base, region: r });
-      mine.forEach(function (at) {
+      mine.forEach(at => {
         if (at > next) lines.push({ kind: "band", at: next, end: at });
         lines.push({ kind: "row", at: at, end: at + ROW });
         next = at + ROW;
@@ -231,339 +231,363 @@
       if (next < r.end) lines.push({ kind: "torn", at: next, end: r.end });
     });
     var y = 0;
-    lines.forEach(function (line) { line.y = y; line.high = line.kind === "row" ? HIGH : BAND; y += line.high; });
+    lines.forEach(line => { line.y = y; line.high = line.kind === "row" ? HIGH : BAND; y += line.high; });
     lines.high = y;
     return lines;
   }
-  function Track(form) { // one film: its snapshots, sentences and geometry
-    var self = this;
-    this.form = form.film; this.steps = form.steps || []; this.shots = decode(form.film);
+  class Track {
+    constructor(form) {
+      var self = this;
+      this.form = form.film; this.steps = form.steps || []; this.shots = decode(form.film);
+      // free blocks that were there before the first line are nobody's the reader knows
+    this.shots[0] && !this.shots[0].events.length && this.shots[0].order.filter(c => !c.ours && !c.name).forEach(c => this.shots.forEach(x => {
+      var same = x.chunks.get(c.at);
+      if (same && same.size === c.size && !same.name && same.state !== "top") same.ours = same.foreign = true;
+    }));
     this.blocks = form.film.blocks || []; this.source = form.film.source || [];
-    this.calls = !this.source.length;
-    this.go = this.shots.some(x => Object.keys(x.go).length);
-    this.regions = new Map();
-    this.shots.forEach(function (x) {
-      x.regions.forEach(function (r) {
-        var old = self.regions.get(r.base);
-        if (!old || old.end < r.end) self.regions.set(r.base, { base: r.base, end: r.end, name: r.name });
+      this.calls = !this.source.length;
+      this.go = this.shots.some(x => Object.keys(x.go).length);
+      this.regions = new Map();
+      this.shots.forEach(x => {
+        x.regions.forEach(r => {
+          var old = self.regions.get(r.base);
+          if (!old || old.end < r.end) self.regions.set(r.base, { base: r.base, end: r.end, name: r.name });
+        });
       });
-    });
-    this.regions = by(Array.from(this.regions.values()), "base");
-    this.want = this.shots.map(function (x) {
-      return x.order.reduce((all, c) => all.concat(wanted(x, c)), []);
-    });
-    var union = layOut(this.want, this.regions);
-    this.still = union.filter(l => l.kind === "row").length <= MOST ? union : null;
-    this.outputs = this.shots.some(x => x.output);
-    this.deep = this.shots.some(x => x.stack.length > 1);
-    this.listed = Math.max.apply(null, this.shots.map(function (x) {
-      return x.lists.reduce((sum, l) => sum + (l.links.length || l.fault ? 34 + 19 * Math.min(4, l.links.length) : 0), 0);
-    }).concat(0));
-    this.say = function (i) { return self.steps[i] || [(self.shots[i].events.map(e => e.text).join("; ")) || "step " + i, "", "", 0]; };
-    this.longest = Math.max.apply(null, this.shots.map((_, i) => self.say(i)[2].length));
-    this.placeVariables();
-  }
-  Track.prototype.lines = function (i) {
-    if (this.still) return this.still;
-    var shot = this.shots[i], near = new Set(), kept = [];
-    // a long film: what changed or is impossible first, then the ends, then what is left
-    shot.changes.forEach(function (_, at) { near.add((shot.words.get(at) || {}).chunk); });
-    shot.faults.forEach(function (f) { near.add(num(f.chunk)); });
-    shot.events.forEach(function (e) { near.add(num(e.chunk)); });
-    var plain = shot.order.filter(c => !c.ours), top = shot.order.filter(c => c.state === "top");
-    plain.filter(c => near.has(c.at)).concat(top, plain.slice(0, 2), plain.slice(-2), plain).forEach(function (c) {
-      var rows = wanted(shot, c);
-      if (!kept.length || kept.length + rows.length <= SOME) kept = kept.concat(rows);
-    });
-    return layOut([kept], shot.regions);
-  };
-  function lineOf(lines, at) { return lines.findIndex(l => l.kind !== "region" && l.at <= at && at < l.end); }
-  Track.prototype.placeVariables = function () {
-    // a variable stands at the height of the block it first points to: arrows are level
-    var self = this, seen = new Map();
-    this.shots.forEach(function (x, i) {
-      x.pointers.forEach(function (p) {
-        var key = (p.scope || "") + "\n" + p.name, v = seen.get(key);
-        if (!v) seen.set(key, v = { key: key, y: null, at: null });
-        if (v.at === null && p.value && regionOf(x, num(p.value))) { v.at = num(p.value); v.i = i; }
-        v.cells = v.cells || (p.cells && p.cells.length);
+      this.regions = by(Array.from(this.regions.values()), "base");
+      this.want = this.shots.map(x => {
+        return x.order.reduce((all, c) => all.concat(wanted(x, c)), []);
       });
-    });
-    var y = 0;
-    this.vars = seen;
-    this.objectsTop = 0;
-    if (this.go) {
-      this.shots.forEach(function (x) { var n = (x.go.objects || []).filter(o => o.kind !== "heap").length; self.objectsTop = Math.max(self.objectsTop, 56 * n); });
-      y = this.objectsTop;
+      var union = layOut(this.want, this.regions);
+      this.still = union.filter(l => l.kind === "row").length <= MOST ? union : null;
+      this.outputs = this.shots.some(x => x.output);
+      this.deep = this.shots.some(x => x.stack.length > 1);
+      this.listed = Math.max.apply(null, this.shots.map(x => {
+        return x.lists.reduce((sum, l) => sum + (l.fault || l.links.some(k => { var c = x.chunks.get(num(k.chunk)); return c && !c.foreign; }) ? 34 + 19 * Math.min(4, l.links.length) : 0), 0);
+      }).concat(0));
+      this.say = i => { return self.steps[i] || [(self.shots[i].events.map(e => e.text).join("; ")) || "step " + i, "", "", 0]; };
+      this.longest = Math.max.apply(null, this.shots.map((_, i) => self.say(i)[2].length));
+      this.placeVariables();
     }
-    var list = Array.from(seen.values());
-    list.filter(v => v.at !== null || v.cells).forEach(function (v) {
-      if (v.at !== null) {
-        var lines = self.lines(v.i), n = lineOf(lines, v.at);
-        if (n >= 0) y = Math.max(y, lines[n].y + 1);
+    lines(i) {
+      if (this.still) return this.still;
+      var shot = this.shots[i], near = new Set(), kept = [];
+      // a long film: what changed or is impossible first, then the ends, then what is left
+      shot.changes.forEach((_, at) => { near.add((shot.words.get(at) || {}).chunk); });
+      shot.faults.forEach(f => { near.add(num(f.chunk)); });
+      shot.events.forEach(e => { near.add(num(e.chunk)); });
+      var plain = shot.order.filter(c => !c.ours), top = shot.order.filter(c => c.state === "top");
+      plain.filter(c => near.has(c.at)).concat(top, plain.slice(0, 2), plain.slice(-2), plain).forEach(c => {
+        var rows = wanted(shot, c);
+        if (!kept.length || kept.length + rows.length <= SOME) kept = kept.concat(rows);
+      });
+      return layOut([kept], shot.regions);
+    }
+    goObjects(shot) { // those that variables lead to; the table has all
+      var held = (shot.go.objects || []).filter(o => o.held_by && o.held_by.length);
+      return held.filter(o => o.where !== "go").slice(0, 2).concat(held.filter(o => o.where === "go").slice(0, 5));
+    }
+    placeVariables() {
+      // a variable stands at the height of the block it first points to: arrows are level
+      var self = this, seen = new Map();
+      this.shots.forEach((x, i) => {
+        x.pointers.forEach(p => {
+          var key = (p.scope || "") + "\n" + p.name, v = seen.get(key);
+          if (!v) seen.set(key, v = { key: key, y: null, at: null });
+          if (v.at === null && p.value && regionOf(x, num(p.value))) { v.at = num(p.value); v.i = i; }
+          v.cells = v.cells || (p.cells && p.cells.length);
+        });
+      });
+      var y = 0;
+      this.vars = seen;
+      this.objectsTop = 0;
+      if (this.go) {
+        this.shots.forEach(x => { self.objectsTop = Math.max(self.objectsTop, 56 * self.goObjects(x).filter(o => o.where !== "go").length); });
+        y = this.objectsTop;
       }
-      v.y = y; y += v.cells ? 62 : 50;
-    });
-    list.filter(v => v.y === null).forEach(function (v) { v.y = y; v.small = true; y += 28; });
-    this.varsHigh = y;
-  };
+      var list = Array.from(seen.values());
+      list.filter(v => v.at !== null || v.cells).forEach(v => {
+        if (v.at !== null) {
+          var lines = self.lines(v.i), n = lineOf(lines, v.at);
+          if (n >= 0) y = Math.max(y, lines[n].y + 1);
+        }
+        v.y = y; y += v.cells ? 62 : 50;
+      });
+      list.filter(v => v.y === null).forEach(v => { v.y = y; v.small = true; y += 28; });
+      this.varsHigh = y;
+    }
+  }
+  function lineOf(lines, at) { return lines.findIndex(l => l.kind !== "region" && l.at <= at && at < l.end); }
 
   // ---- one frame of one film
 
-  function Stage(track, id) { this.track = track; this.id = id; this.node = h("div.hf-stage", { "data-go": track.go }); }
-  Stage.prototype.show = function (i, more) {
-    var t = this.track, shot = t.shots[i];
-    this.i = i; this.shot = shot; this.more = more || {}; this.lines = t.lines(i); this.said = t.say(i);
-    var has = t.vars.size > 0 || t.go;
-    this.svg = s("svg", { class: "hf-arrows", "aria-hidden": "true" });
-    this.node.replaceChildren(h("div.hf-grid", { class: (has ? "" : "hf-novars") + (t.go ? " hf-two" : "") },
-      this.source(), this.side(), has && (t.go ? this.goSide() : this.variables()), t.go && h("div.hf-border", {}, h("span", {}, "cgo")), this.heap(), this.svg));
-    this.fit();
-  };
-  Stage.prototype.source = function () {
-    var t = this.track, self = this, now, next, list;
-    if (t.calls) {
-      now = this.i; next = this.i + 1;
-      list = t.shots.map((_, n) => [n, t.say(n)[0], n]);
-    } else {
-      var first = new Map();
-      t.shots.forEach(function (x, n) { if (x.line !== null && !first.has(x.line)) first.set(x.line, n); });
-      now = this.shot.line; next = this.i + 1 < t.shots.length ? t.shots[this.i + 1].line : null;
-      list = t.source.map((text, n) => [n + 1, text, first.has(n + 1) ? first.get(n + 1) : null]);
+  class Stage {
+    constructor(track, id) { this.track = track; this.id = id; this.node = h("div.hf-stage", { "data-go": track.go }); }
+    show(i, more) {
+      var t = this.track, shot = t.shots[i];
+      this.i = i; this.shot = shot; this.more = more || {}; this.lines = t.lines(i); this.said = t.say(i);
+      var has = t.vars.size > 0 || t.go;
+      this.svg = s("svg", { class: "hf-arrows", "aria-hidden": "true" });
+      this.node.replaceChildren(h("div.hf-grid", { class: (has ? "" : "hf-novars") + (t.go ? " hf-two" : "") },
+        this.source(), this.side(), has && (t.go ? this.goSide() : this.variables()), t.go && h("div.hf-border", {}, h("span", {}, "cgo")), this.heap(), this.svg));
+      this.fit();
     }
-    var at = list.findIndex(x => x[0] === (now === null ? next : now));
-    function near(n, size) { var a = Math.max(0, Math.min(list.length - size, at - (size >> 1))); return n >= a && n < a + size; }
-    return h("section.hf-src", {}, h("h4", {}, t.calls ? "Calls" : t.form.file || "Source"),
-      h("ol", { tabindex: "0", "aria-label": t.calls ? "Calls" : "Source of " + (t.form.file || "the program") }, list.map(function (x, n) {
-        var on = x[0] === now, cut = x[1].search(/\s*(\/\/|\/\*)/), code = t.calls || cut < 0 ? [x[1]] : [x[1].slice(0, cut), h("i", {}, x[1].slice(cut))];
-        return h("li", { class: (on ? "on " : "") + (x[0] === next ? "next " : "") + (near(n, 9) ? "w9 " : "") + (near(n, 3) ? "w3" : ""), "aria-current": on && "step" },
-          x[2] === null || self.more.bare ? h("span", {}, x[0]) : h("a", { href: "#" + self.id + "-" + (self.more.step ? self.more.step(x[2]) : x[2]), tabindex: "-1", title: "Go to this line’s step" }, x[0]), h("code", {}, code.join("").length || x[1] ? code : " "));
-      })));
-  };
-  Stage.prototype.side = function () {
-    var t = this.track, shot = this.shot, before = this.i ? t.shots[this.i - 1] : null;
-    var lists = shot.lists.filter(l => l.links.length || l.fault);
-    var old = before && shot.output.indexOf(before.output) === 0 ? before.output : "";
-    return h("section.hf-side", {}, h("h4", {}, "Free lists", h("small", {}, "next out first")),
-      h("div.hf-lists", { style: { "--most": Math.min(t.listed, 230) + "px" } }, lists.length ? lists.slice(0, 8).map(function (l) {
-        return h("div.hf-list", {}, h("p.hf-chain", {}, h("b", {}, l.name + (l.arena && l.arena !== "main" ? " of arena " + l.arena : "")), l.links.slice(0, 12).map(function (x) {
-          var label = x.name || target(shot, x.at);
-          return [" → ", h("span.hf-chip", { "data-b": num(x.chunk) }, label)];
-        }), l.links.length > 12 ? " → … " + (l.links.length - 12) + " more" : "", " → ", l.fault ? h("em", {}, "✗ " + l.fault) : "∅"),
-        l.links.slice(0, 4).filter(x => x.protected).map(x => h("p.hf-dec", {}, h("b", {}, (x.name || target(shot, x.at)) + " "), decoded(x))));
-      }) : h("p.hf-dim", {}, "All empty.")),
-      lists.length > 8 && h("p.hf-dim", {}, lists.length - 8 + " more in the table"),
-      t.deep && h("div.hf-stack", {}, h("h4", {}, "Call stack"), h("p", {}, shot.stack.map((f, n) => [n ? " ← " : "", h("code", {}, f)]))),
-      t.outputs && h("div.hf-out", {}, h("h4", {}, "Output"), h("pre", { tabindex: "0", "aria-label": "Output so far" }, old, h("b", {}, shot.output.slice(old.length)), shot.output ? "" : " ")));
-  };
+    source() {
+      var t = this.track, self = this, now, next, list;
+      if (t.calls) {
+        now = this.i; next = this.i + 1;
+        list = t.shots.map((_, n) => [n, t.say(n)[0], n]);
+      } else {
+        var first = new Map();
+        t.shots.forEach((x, n) => { if (x.line !== null && !first.has(x.line)) first.set(x.line, n); });
+        now = this.shot.line; next = this.i + 1 < t.shots.length ? t.shots[this.i + 1].line : null;
+        list = t.source.map((text, n) => [n + 1, text, first.has(n + 1) ? first.get(n + 1) : null]);
+      }
+      var at = list.findIndex(x => x[0] === (now === null ? next : now));
+      function near(n, size) { var a = Math.max(0, Math.min(list.length - size, at - (size >> 1))); return n >= a && n < a + size; }
+      return h("section.hf-src", {}, h("h4", {}, t.calls ? "Calls" : t.form.file || "Source"),
+        h("ol", { tabindex: "0", "aria-label": t.calls ? "Calls" : "Source of " + (t.form.file || "the program") }, list.map(function (x, n) {
+          var on = x[0] === now, cut = x[1].search(/\s*(\/\/|\/\*)/), code = t.calls || cut < 0 ? [x[1]] : [x[1].slice(0, cut), h("i", {}, x[1].slice(cut))];
+          return h("li", { class: (on ? "on " : "") + (x[0] === next ? "next " : "") + (near(n, 9) ? "w9 " : "") + (near(n, 3) ? "w3" : ""), "aria-current": on && "step" },
+            x[2] === null || self.more.bare ? h("span", {}, x[0]) : h("a", { href: "#" + self.id + "-" + (self.more.step ? self.more.step(x[2]) : x[2]), tabindex: "-1", title: "Go to this line’s step" }, x[0]), h("code", {}, code.join("").length || x[1] ? code : " "));
+        })));
+    }
+    side() {
+      var t = this.track, shot = this.shot, before = this.i ? t.shots[this.i - 1] : null;
+      var every = shot.lists.filter(l => l.links.length || l.fault);
+      var lists = every.filter(l => l.fault || l.links.some(x => { var c = shot.chunks.get(num(x.chunk)); return !c || !c.foreign; })), rest = every.length - lists.length;
+      var old = before && shot.output.indexOf(before.output) === 0 ? before.output : "";
+      return h("section.hf-side", {}, h("h4", {}, "Free lists", h("small", {}, "next out first")),
+        h("div.hf-lists", { style: { "--most": Math.min(t.listed, 230) + "px" } }, lists.length ? lists.slice(0, 8).map(l => {
+          return h("div.hf-list", {}, h("p.hf-chain", {}, h("b", {}, l.name + (l.arena && l.arena !== "main" ? " of arena " + l.arena : "")), l.links.slice(0, 12).map(x => {
+            var label = x.name || target(shot, x.at);
+            return [" → ", h("span.hf-chip", { "data-b": num(x.chunk) }, label)];
+          }), l.links.length > 12 ? " → … " + (l.links.length - 12) + " more" : "", " → ", l.fault ? h("em", {}, "✗") : "∅"), l.fault && h("p.hf-bad", {}, l.fault.split(": ")[0]),
+          l.links.slice(0, 4).filter(x => x.protected).map(x => h("p.hf-dec", {}, h("b", {}, (x.name || target(shot, x.at)) + " "), decoded(x))));
+        }) : h("p.hf-dim", {}, rest ? "Nothing of this program’s." : "All empty.")),
+        rest > 0 && h("p.hf-dim", {}, rest + (rest === 1 ? " list holds" : " lists hold") + " blocks from before the first line."),
+        lists.length > 8 && h("p.hf-dim", {}, lists.length - 8 + " more in the table"),
+        t.deep && h("div.hf-stack", {}, h("h4", {}, "Call stack"), h("p", {}, shot.stack.map((f, n) => [n ? " ← " : "", h("code", {}, f)]))),
+        t.outputs && h("div.hf-out", {}, h("h4", {}, "Output"), h("pre", { tabindex: "0", "aria-label": "Output so far" }, old, h("b", {}, shot.output.slice(old.length)), shot.output ? "" : " ")));
+    }
+    variable(p) {
+      var shot = this.shot, v = this.track.vars.get((p.scope || "") + "\n" + p.name), dead = p.state === "dangling";
+      var to = p.value && p.state !== "unset" && regionOf(shot, num(p.value)) ? num(p.value) : null;
+      return h("div.hf-var", { class: (p.state || "") + (v.small ? " small" : "") + (p.cells && p.cells.length ? " cells" : ""), "data-to": to, "data-b": num(p.to), style: { "--y": v.y + "px" } },
+        h("b", {}, p.name), h("small", {}, p.type || ""),
+        p.cells && p.cells.length && p.state !== "unset" ? h("span.hf-cells", {}, p.cells.map(c => h("span", { "data-ptr": c[0] === "ptr" && num(c[1]) }, c[0] === "ptr" ? (num(c[1]) ? "● ptr" : "ptr nil") : c[0] + " " + big(num(c[1]))))) : h("span.hf-val", {}, shownValue(shot, p), dead ? " ✗" : ""));
+    }
+    variables() {
+      var shot = this.shot, self = this, scopes = Array.from(new Set(shot.pointers.map(p => p.scope || "")));
+      return h("section.hf-vars", { style: { "--high": this.track.varsHigh + "px" } }, h("h4", {}, "Variables", h("small", {}, scopes.filter(Boolean).join(", "))),
+        h("div.hf-at", {}, shot.pointers.map(p => self.variable(p))));
+    }
+    goSide() {
+      var shot = this.shot, self = this, go = shot.go, t = this.track, y = [0, t.varsHigh + 22], copies = this.copies();
+      function object(o) {
+        var data = unhex(o.bytes || ""), size = o.size || data.length, n = Math.max(1, Math.min(ROW, size)), high = o.where === "go", at = num(o.at), cells = [];
+        // a variable's part goes as far as its length says, or the next one's beginning
+        var parts = (o.held_by || []).map(p => {
+          var v = shot.pointers.find(x => x.name === p.name && (x.scope || "") === (p.scope || "")), len = v && (v.cells || []).find(c => c[0] === "len"), flat = v && /^(string|\[\](byte|uint8|int8))$/.test(v.type || "");
+          return { name: p.name, from: p.offset, size: len && flat ? num(len[1]) : size - p.offset };
+        }).filter(p => p.from < ROW);
+        for (var k = 0; k < n; k++) {
+          var part = parts.find(p => k >= p.from && k < p.from + p.size), used = !high || !parts.length || part, c = data[k] || 0;
+          cells.push(h("i", { class: (used ? "" : "un ") + (part && copies.some(x => x.toGo && x.go === at + part.from) ? "new" : "") }, used ? (c > 32 && c < 127 ? String.fromCharCode(c) : n > 12 ? "·" : pad(c)) : "·"));
+        }
+        var top = y[+high], seen = {};
+        y[+high] += high ? 62 : 56;
+        return h("div.hf-obj", { class: high ? "heap" : "", "data-at": at, "data-end": at + Math.max(1, size), style: { "--y": top + "px", "--n": n } },
+          h("small", {}, { go: "Go heap", stack: "goroutine’s stack", static: "read-only data" }[o.where] || "Go", o.pinned && h("b", {}, " pinned"), o.type ? " · " + o.type : "", size > ROW ? ", first 16 of " + count(size) : ""), h("div.hf-gbytes", {}, cells),
+          h("div.hf-parts", {}, parts.filter(p => !seen[p.from] && (seen[p.from] = 1)).map(p => h("span", { style: { "grid-column": p.from + 1 + "/span " + Math.max(1, Math.min(p.size, ROW - p.from)) } }, h("b", {}, parts.filter(q => q.from === p.from).map(q => q.name).join(", "))))));
+      }
+      var all = t.goObjects(shot), nodes = all.map(object);
+      var most = Math.max.apply(null, t.shots.map(x => t.goObjects(x).filter(o => o.where === "go").length));
+      return h("section.hf-vars.hf-go", { style: { "--high": t.varsHigh + 34 + 62 * Math.max(1, most) + "px" } }, h("h4", {}, "Go", h("small", {}, go.gc ? "GC cycles so far: " + go.gc : "")),
+        h("div.hf-at", {}, nodes.filter(n => !n.classList.contains("heap")), shot.pointers.map(p => self.variable(p)), nodes.filter(n => n.classList.contains("heap")),
+          y[1] === t.varsHigh + 22 && h("p.hf-dim.hf-obj", { style: { "--y": y[1] + "px" } }, "Go heap: nothing of this program’s")));
+    }
+    copies() {
+      var shot = this.shot;
+      return shot.events.filter(e => e.kind === "copy").map(e => {
+        var said = e.text + " " + (e.note || ""), toGo = /from C to Go/.test(said), name = e.text.split(" = ")[0];
+        var v = toGo && shot.pointers.find(p => p.name === name && p.cells && p.cells.length);
+        return { go: v ? num(v.cells[0][1]) : null, n: num((e.args || [0])[0]), chunk: num(e.chunk), toGo: toGo, text: said };
+      });
+    }
+    word(w, edges, column, row) {
+      var shot = this.shot, changed = w.change ? w.change.bytes : [], dif = this.more.differs === w.at;
+      var paint = w.fault ? "fault" : w.role === "prev_size" && w.chunk === null ? "top" : PAINT[w.role] || "top";
+      var plain = ["payload", "stale", "slack"].indexOf(w.role) >= 0, text = plain ? textOf(w.data) : null, meaning = value(shot, w), note = "", main;
+      var c = w.chunk === null ? null : shot.chunks.get(w.chunk), top = c && c.state === "top";
+      if (top && !w.fault) paint = "top";
+      if (w.role === "link" && c) note = c.state === "tcache" ? (w.at === c.user ? "next" : "") : ["fd", "bk", "fd_nextsize", "bk_nextsize"][(w.at - c.user) / 8] || "";
+      if (w.role === "prev_size") note = w.chunk === null ? "unused" : meaning === "0" ? "" : "size of the free block";
+      if (w.role === "internal") note = w.chunk === null ? "unused" : "last word";
+      if ((w.role === "internal" || (w.role === "prev_size" && w.chunk === null)) && meaning === "0") meaning = "";
+      if (top && meaning === "0") meaning = "";
+      if (text !== null) main = h("span.hf-m.hf-txt", {}, Array.from(w.data, b => h("i", {}, b ? String.fromCharCode(b) : "·")));
+      else main = h("span.hf-m", { class: meaning === "0" ? "zero" : meaning.length > 9 ? "long" : "" }, meaning + (w.fault ? " ✗" : ""), note && h("small", {}, note));
+      var more = w.change || w.fault || w.role === "link" || w.role === "key" || !meaning;
+      return h("div.hf-w", { class: "p-" + paint + edges + (changed.length ? " ch" : "") + (dif ? " dif" : "") + (more ? " more" : "") + (w.payload !== undefined && w.payload !== null && w.payload < 8 && paint === "payload" ? " part" : ""), "data-at": hex(w.at), "data-b": w.chunk, style: { "grid-column": column, "grid-row": row, "--n": w.payload === undefined || w.payload === null ? null : w.payload },
+          title: offset(shot, w.at) + (c ? " " + nameOf(shot, c) : "") + ", " + w.role.replace("_", " ") + (w.fault ? ": " + w.fault : w.change && w.change.why ? ": " + w.change.why : "") },
+        h("span.hf-bx"), main,
+        w.role === "size" && h("span.hf-fl", {}, [["A", 4], ["M", 2], ["P", 1]].map(f => h("i", { class: w.data[0] & f[1] ? "yes" : "" }, f[0]))),
+        h("span.hf-by", {}, Array.from(w.data, (b, n) => h("i", { class: changed.indexOf(n) >= 0 ? "c" : b ? "" : "z" }, pad(b)))),
+        runs(changed).map(r => h("u", { style: { "--a": r[0], "--z": r[1] + 1 } })));
+    }
+    band(line, row) {
+      var shot = this.shot, size = line.end - line.at, text, paint = "top", r = regionOf(shot, line.at);
+      var over = shot.order.filter(c => c.at < line.end && c.end > line.at);
+      var first = over[0], partly = over.length === 1 && !first.ours && (first.at < line.at || first.end > line.end);
+      var changes = Array.from(shot.changes.values()).filter(c => { var at = num(c.at); return at >= line.at && at < line.end; });
+      var mine = over.filter(c => !c.ours);
+      if (!r) text = shot.regions.length ? "not mapped" : "no heap yet: the first malloc asks the kernel for one";
+      else if (!over.length) text = count(size);
+      else if (line.kind === "torn" && last(over).state === "top" && over.length === 1) text = "top: " + count(first.size) + " not handed out yet";
+      else if (partly) {
+        var data = bytesAt(shot, line.at, Math.min(size, r.end - line.at)), zero = data && !data.some(Boolean);
+        text = "⋯ " + count(size) + " more of " + nameOf(shot, first) + (zero ? ", all 0" : "");
+        paint = first.free ? "stale" : "payload";
+      } else if (over.length === 1) {
+        text = first.foreign ? "a free block of others, " + count(first.size) : nameOf(shot, first) + (first.ours ? "" : ", " + place(shot, first)) + ", " + count(first.size);
+      } else if (!mine.length) text = (over.length > 2 ? over.length + " blocks of others" : over.map(c => c.foreign ? "a free block of others" : nameOf(shot, c)).join(", ")) + ", " + count(size);
+      else {
+        var free = mine.filter(c => c.free).length;
+        text = "⋯ " + mine.length + (mine.length === 1 ? " block" : " blocks") + ", " + count(size) + (free ? ", " + free + " free" : ", all in use");
+      }
+      var whys = Array.from(new Set(changes.map(c => c.why).filter(Boolean)));
+      return h("div.hf-band", { class: "p-" + paint + (line.kind === "torn" && r ? " torn" : "") + (changes.length ? " ch" : "") + (r ? "" : " none"), "data-at": hex(line.at), style: { "grid-row": row } },
+        h("span.hf-bx"), h("span", {}, text), whys.length > 0 && h("b", {}, "▲ " + whys[0] + (whys.length > 1 ? " …" : "")));
+    }
+    heap() {
+      var self = this, shot = this.shot, lines = this.lines, cells = [], base = shot.regions.length ? shot.regions[0].base : this.track.regions.length ? this.track.regions[0].base : 0;
+      var words = lines.map(l => l.kind === "row" ? [wordAt(shot, l.at), wordAt(shot, l.at + 8)] : null);
+      function own(n, side) {
+        if (!words[n]) { var l = lines[n]; if (!l || l.kind === "region") return -2; var o = owner(shot, l.at); return o && o.at <= l.at && (l.kind === "torn" || o.at < l.at) ? o.at : -2; }
+        return words[n][side] ? words[n][side].chunk : -3;
+      }
+      lines.forEach((line, n) => {
+        var row = n + 1, at = line.at;
+        if (line.kind === "region") { cells.push(h("div.hf-region", { style: { "grid-row": row } }, h("b", {}, line.region.name), " base " + hex(line.at))); return; }
+        var r = regionOf(shot, at), users = shot.chunks.get(at - ROW), start = shot.chunks.get(at), text = "+0x" + (r ? at - r.base : at - base).toString(16).padStart(3, "0");
+        var mark = line.kind !== "row" ? "" : users && users.state !== "top" && !users.ours ? "▼ " + (users.name || "") : start ? "▽" : "";
+        cells.push(h("div.hf-off", { class: line.kind === "row" ? (mark[0] === "▼" ? "user" : "") : "small", "data-row": at, style: { "grid-row": row } }, line.kind === "torn" ? "" : text, mark && h("span", {}, mark, mark === "▽" && h("small", {}, " chunk"))));
+        if (line.kind !== "row") { cells.push(self.band(line, row)); return; }
+        words[n].forEach((w, side) => {
+          var me = own(n, side), edges = (own(n - 1, side) !== me ? " gt" : "") + (own(n + 1, side) !== me ? " gb" : "") + (side ? (own(n, 0) !== me ? " gl" : "") : own(n, 1) !== me ? " gr" : "") + (side ? " right" : "");
+          cells.push(w ? self.word(w, edges, 3 + side, row) : h("div.hf-w.none", { style: { "grid-column": 3 + side, "grid-row": row } }, h("span.hf-bx")));
+        });
+      });
+      shot.order.forEach(c => {
+        if (c.ours && c.state !== "top") return;
+        var from = lines.findIndex(l => l.kind === "row" && l.at === c.at);
+        if (from < 0) return;
+        var to = from, lie = from, claims = c.claims === undefined || c.claims === null ? null : num(c.claims);
+        lines.forEach((l, n) => {
+          if (l.kind === "region" || n < from) return;
+          if (l.at < c.end && (l.kind !== "torn" || c.state === "top")) to = n;
+          if (claims !== null && l.kind === "row" && l.at < c.at + claims) lie = n;
+        });
+        var own = Array.from(shot.changes.values()).filter(x => { var w = shot.words.get(num(x.at)); return w && w.chunk === c.at && x.why; });
+        var whys = Array.from(new Set(own.map(x => x.why)));
+        var bad = claims === null && shot.faults.some(f => num(f.chunk) === c.at), span = z => from + 1 + "/" + (z + 2);
+        cells.push(h("div.hf-brk", { style: { "grid-row": span(to) } }));
+        if (claims !== null) cells.push(h("div.hf-claim", { style: { "grid-row": span(lie) } }));
+        cells.push(h("div.hf-card", { class: whys.length || bad || claims !== null ? "has" : "", "data-b": c.at, style: { "grid-row": span(to) } },
+          h("p", {}, h("b", {}, nameOf(shot, c)), " ", c.state === "top" ? count(c.size) + " left" : place(shot, c)),
+          c.state !== "top" && h("p.hf-sizes", {}, sizes(c)),
+          c.name && shot.go.c_blocks && shot.go.c_blocks[c.name] && h("p.hf-sizes", {}, shot.go.c_blocks[c.name] + ": yours to C.free"),
+          claims !== null ? h("p.hf-bad", {}, "✗ claims " + big(claims) + ", is " + big(c.size)) : bad && h("p.hf-bad", {}, "✗ a word here is impossible"),
+          whys.slice(0, 2).map(why => h("p.hf-why", {}, "▲ " + why)), whys.length > 2 && h("p.hf-why", {}, "▲ " + (whys.length - 2) + " more")));
+      });
+      return h("section.hf-heap", {}, h("h4", {}, "C heap", h("small", {}, base ? "base " + hex(base) : "")),
+        lines.length ? h("div.hf-mem", { role: "img", "aria-label": alt(shot, this.said[2]), style: { "grid-template-rows": lines.map(l => l.high + "px").join(" ") } }, cells) : h("p.hf-dim", {}, "No heap yet: the first malloc asks the kernel for one."),
+        h("p.hf-axis", {}, "↓ higher addresses · ▼ what malloc returned · ▽ where the chunk starts"));
+    }
+    fit() {
+      var self = this, svg = this.svg, shot = this.shot, o = svg.getBoundingClientRect(), out = [];
+      var on = this.node.querySelector(".hf-src .on"), box = this.node.querySelector(".hf-src ol");
+      if (on && box.scrollHeight > box.clientHeight) box.scrollTop = on.offsetTop - box.offsetTop - box.clientHeight / 2;
+      if (!o.width) return;
+      function R(e) { var b = e.getBoundingClientRect(); return { l: b.left - o.left, r: b.right - o.left, t: b.top - o.top, b: b.bottom - o.top, y: (b.top + b.bottom) / 2 - o.top }; }
+      function all(q) { return Array.from(self.node.querySelectorAll(q)); }
+      function label(at) { var n = lineOf(self.lines, at); return n < 0 ? null : self.node.querySelector('.hf-off[data-row="' + self.lines[n].at + '"]'); }
+      function g(kind, paths, b) { out.push(s("g", { class: "a-" + kind, "data-b": b === null || b === undefined ? "" : b }, paths.map(p => s("path", { d: p[0], class: p[1] || "" })))); }
+      var wide = this.node.querySelector(".hf-at"), level = wide && getComputedStyle(wide).position === "relative";
+      if (level) all(".hf-var[data-to]").forEach(v => {
+        var to = num(v.dataset.to), end = label(to);
+        if (!end) return;
+        var a = R(v), z = R(end), x = z.l + 2, y = z.t + 12, m = (x - a.r) / 2, dead = v.classList.contains("dangling"), start = Math.min(Math.max(y, a.t + 10), a.b - 8);
+        if (x - a.r < 6) return;
+        g(dead ? "dead" : "prog", [["M" + a.r + " " + start + "C" + (a.r + m) + " " + start + " " + (x - m) + " " + y + " " + (x - (dead ? 10 : 0)) + " " + y, "line"], [dead ? "M" + (x - 9) + " " + (y - 5) + "l10 10m0 -10l-10 10" : "M" + (x - 7) + " " + (y - 5) + "l7 5l-7 5"]], v.dataset.b);
+      });
+      // the allocator's links, in a gutter of their own
+      var lanes = [[], [], []];
+      self.lines.forEach(l => {
+        var w = l.kind === "row" && shot.words.get(l.at);
+        if (!w || w.role !== "link" || !num(w.target)) return;
+        var goal = num(w.target) - num(w.target) % ROW, n = lineOf(self.lines, goal);
+        if (n < 0 || self.lines[n].kind !== "row" || Math.abs(self.lines[n].y - l.y) < HIGH) return;
+        var a = R(self.node.querySelector('.hf-w[data-at="' + hex(l.at) + '"]')), z = R(self.node.querySelector('.hf-w[data-at="' + hex(goal) + '"]'));
+        var low = Math.min(a.t, z.t), high = Math.max(a.b, z.b), lane = lanes.findIndex(k => k.every(x => high < x[0] || low > x[1]));
+        if (lane < 0) lane = 2;
+        lanes[lane].push([low, high]);
+        var x = a.l - 8 - 5 * lane, y = a.y + 6, end = z.t + 12, d = end > y ? 5 : -5;
+        g("link", [["M" + (a.l + 3) + " " + y + "H" + (x + 5) + "Q" + x + " " + y + " " + x + " " + (y + d) + "V" + (end - d) + "Q" + x + " " + end + " " + (x + 5) + " " + end + "H" + (z.l - 4)], ["M" + (z.l + 3) + " " + end + "l-8 -4.5v9z", "full"]], w.chunk);
+      });
+      if (self.track.go) {
+        all(".hf-go [data-ptr]").forEach(p => {
+          var at = num(p.dataset.ptr), box = all(".hf-obj[data-at]").find(b => num(b.dataset.at) <= at && at < num(b.dataset.end));
+          if (!box || !level) return;
+          var b = R(box.querySelector(".hf-gbytes")), k = at - num(box.dataset.at), n = num(box.style.getPropertyValue("--n")), a = R(p), x = b.l + (b.r - b.l) * (Math.min(k, n - 1) + .5) / n, side = b.l - 9 - (k ? 5 : 0);
+          g("go", k ? [["M" + a.l + " " + a.y + "H" + (side + 5) + "Q" + side + " " + a.y + " " + side + " " + (a.y + 5) + "V" + (b.t - 14) + "Q" + side + " " + (b.t - 9) + " " + (side + 5) + " " + (b.t - 9) + "H" + (x - 5) + "Q" + x + " " + (b.t - 9) + " " + x + " " + (b.t - 4)], ["M" + (x - 4) + " " + (b.t - 6) + "l4 6l4 -6"]] : [["M" + a.l + " " + a.y + "H" + (side + 5) + "Q" + side + " " + a.y + " " + side + " " + (a.y + 5) + "V" + (b.y - 5) + "Q" + side + " " + b.y + " " + (side + 5) + " " + b.y + "H" + b.l], ["M" + (b.l - 6) + " " + (b.y - 4) + "l6 4l-6 4"]]);
+        });
+        var border = self.node.querySelector(".hf-border"), bd = R(border);
+        all(".hf-pill").forEach(p => { p.remove(); });
+        self.copies().forEach((c, n) => {
+          var pill = h("b.hf-pill", { title: c.text }, big(c.n) + (c.n === 1 ? " byte" : " bytes"), h("span", {}, c.toGo ? " C → Go" : " Go → C"));
+          border.append(pill);
+          var box = all(".hf-obj[data-at]").find(b => num(b.dataset.at) <= c.go && c.go < num(b.dataset.end)), end = c.chunk === null ? null : label(c.chunk + ROW);
+          if (!level) return;
+          if (!end) { pill.style.top = 30 + 28 * n + "px"; return; }
+          var z = R(end), b = box ? R(box.querySelector(".hf-gbytes")) : null, G = b ? [b.r + 3, b.y] : [bd.l + 2, z.t + 62], C = [z.l + 2, z.t + 34], a = c.toGo ? C : G, e = c.toGo ? G : C, dir = e[0] > a[0] ? 1 : -1, m = (e[0] - a[0]) / 2;
+          var d = "M" + a + "C" + (a[0] + m) + " " + a[1] + " " + (e[0] - m) + " " + e[1] + " " + (e[0] - 9 * dir) + " " + e[1];
+          g("copy", [[d, "out"], [d, "in"], ["M" + (e[0] - 11 * dir) + " " + (e[1] - 8) + "L" + e + "L" + (e[0] - 11 * dir) + " " + (e[1] + 8) + "z", "tip"]], c.chunk);
+          pill.style.top = (a[1] + e[1]) / 2 - bd.t + "px";
+        });
+      }
+      svg.replaceChildren.apply(svg, out);
+    }
+    tables() {
+      var shot = this.shot;
+      function table(caption, head, rows) {
+        return rows.length ? h("table.hs-grid", {}, h("caption", {}, caption), h("thead", {}, h("tr", {}, head.map(x => h("th", { scope: "col" }, x)))),
+          h("tbody", {}, rows.map(r => h("tr", {}, h("th", { scope: "row" }, r[0]), r.slice(1).map(x => h("td", {}, x)))))) : null;
+      }
+      var shownWords = this.lines.filter(l => l.kind === "row").reduce((all, l) => all.concat([wordAt(shot, l.at), wordAt(shot, l.at + 8)]), []).filter(Boolean);
+      return [h("p", {}, this.said[2]),
+        table("Chunks in address order, sizes in bytes", ["block", "chunk at", "state", "requested", "usable", "chunk", "flags"], shot.order.map(c => {
+          return [nameOf(shot, c), offset(shot, c.at), place(shot, c), c.ours ? "" : c.requested === undefined ? "not known" : big(c.requested), c.ours ? "" : big(c.usable || 0), big(c.size) + (c.claims === undefined ? "" : " (its size word claims " + big(num(c.claims)) + ")"), [["A", 4], ["M", 2], ["P", 1]].filter(f => c.flags & f[1]).map(f => f[0]).join(" ") || "none"];
+        })),
+        table("Free lists in list order", ["list, next out first", "stored links", "fault"], shot.lists.filter(l => l.links.length || l.fault).map(l => {
+          return [[l.name].concat(l.links.map(x => x.name || target(shot, x.at)), l.fault ? "✗" : "∅").join(" → "), l.links.map(x => (x.name || target(shot, x.at)) + ": " + decoded(x)).join("; "), l.fault || ""];
+        })),
+        table("Variables", ["variable", "type", "value", "state"], shot.pointers.map(p => [p.name, p.type || "", (p.cells || []).map(c => c[0] + " " + (c[0] === "ptr" ? c[1] : big(num(c[1])))).join(", ") || shownValue(shot, p), p.state || "ok"])),
+        table("Go’s memory", ["at", "where", "type", "bytes", "held by"], (shot.go.objects || []).map(o => [hex(num(o.at)), o.where || "", o.type || "", hexes(unhex(o.bytes || "")), (o.held_by || []).map(p => p.name + (p.offset ? " (+" + p.offset + ")" : "")).join(", ")])),
+        table("Words of the picture", ["word at", "block", "role", "value", "bytes", "what changed, or what is impossible"], shownWords.map(w => {
+          var c = w.chunk === null ? null : shot.chunks.get(w.chunk);
+          return [offset(shot, w.at), c ? nameOf(shot, c) : "", w.role.replace("_", " "), value(shot, w), hexes(w.data), [w.change ? w.change.why || "changed" : "", w.fault || ""].filter(Boolean).join("; ")];
+        }))];
+    }
+  }
   function shownValue(shot, p) {
     if (p.state === "unset") return "not set yet";
     if (p.text !== undefined) return p.text;
     if (p.value === undefined) return "?";
     return num(p.value) ? offset(shot, num(p.value)) : "NULL";
   }
-  Stage.prototype.variable = function (p) {
-    var shot = this.shot, v = this.track.vars.get((p.scope || "") + "\n" + p.name), dead = p.state === "dangling";
-    var to = p.value && p.state !== "unset" && regionOf(shot, num(p.value)) ? num(p.value) : null;
-    return h("div.hf-var", { class: (p.state || "") + (v.small ? " small" : "") + (p.cells && p.cells.length ? " cells" : ""), "data-to": to, "data-b": num(p.to), style: { "--y": v.y + "px" } },
-      h("b", {}, p.name), h("small", {}, p.type || ""),
-      p.cells && p.cells.length && p.state !== "unset" ? h("span.hf-cells", {}, p.cells.map(function (c) { return h("span", { "data-ptr": c[0] === "ptr" && num(c[1]) }, c[0] === "ptr" ? (num(c[1]) ? "● ptr" : "ptr nil") : c[0] + " " + big(num(c[1]))); })) : h("span.hf-val", {}, shownValue(shot, p), dead ? " ✗" : ""));
-  };
-  Stage.prototype.variables = function () {
-    var shot = this.shot, self = this, scopes = Array.from(new Set(shot.pointers.map(p => p.scope || "")));
-    return h("section.hf-vars", { style: { "--high": this.track.varsHigh + "px" } }, h("h4", {}, "Variables", h("small", {}, scopes.filter(Boolean).join(", "))),
-      h("div.hf-at", {}, shot.pointers.map(p => self.variable(p))));
-  };
-  Stage.prototype.goSide = function () {
-    var shot = this.shot, self = this, go = shot.go, t = this.track, ro = 0, y = t.varsHigh + 22, copies = this.copies();
-    function object(o) {
-      var data = unhex(o.data || ""), n = Math.max(1, Math.min(16, o.size || data.length)), high = o.kind === "heap", at = num(o.at), cells = [];
-      for (var k = 0; k < n; k++) {
-        var part = (o.parts || []).find(p => k >= p.from && k < p.from + p.size), used = !high || !o.parts || part, c = data[k] || 0;
-        cells.push(h("i", { class: (used ? "" : "un ") + (part && copies.some(x => x.toGo && x.go === at + part.from) ? "new" : "") }, used ? (c > 32 && c < 127 ? String.fromCharCode(c) : pad(c)) : "·"));
-      }
-      var top = high ? y : ro;
-      if (high) y += 62; else ro += 56;
-      return h("div.hf-obj", { class: high ? "heap" : "", "data-at": at, "data-end": at + Math.max(1, o.size || data.length), style: { "--y": top + "px", "--n": n } },
-        h("small", {}, high ? "Go heap" : o.kind || "Go", o.pinned ? h("b", {}, " 📌 pinned") : "", (o.size || 0) > 16 ? ", first 16 of " + count(o.size) : ""), h("div.hf-gbytes", {}, cells),
-        high && o.parts && h("div.hf-parts", {}, o.parts.filter(p => p.from < 16).map(function (p) { return h("span", { style: { "grid-column": p.from + 1 + "/span " + Math.min(p.size, 16 - p.from) } }, h("b", {}, p.name + ": " + p.size)); })));
-    }
-    var objects = (go.objects || []).slice(), low = objects.filter(o => o.kind !== "heap").map(object), top = objects.filter(o => o.kind === "heap").map(object);
-    var most = Math.max.apply(null, t.shots.map(x => (x.go.objects || []).filter(o => o.kind === "heap").length));
-    return h("section.hf-vars.hf-go", { style: { "--high": t.varsHigh + 30 + 62 * Math.max(1, most) + "px" } }, h("h4", {}, "Go", h("small", {}, go.version || "")),
-      h("div.hf-at", {}, low, shot.pointers.map(p => self.variable(p)), top, !top.length && h("p.hf-dim.hf-obj", { style: { "--y": y + "px" } }, "Go heap: nothing of this program’s yet")));
-  };
-  Stage.prototype.copies = function () {
-    return this.shot.events.filter(e => e.kind === "copy" && e.args && e.args.length).map(function (e) {
-      return { go: num(e.args[0]), n: num(e.args[1] || 0), chunk: num(e.chunk), toGo: e.note ? e.note === "to Go" : /→ Go/.test(e.text), text: e.text };
-    });
-  };
-  Stage.prototype.word = function (w, edges, column, row) {
-    var shot = this.shot, changed = w.change ? w.change.bytes : [], dif = this.more.differs === w.at;
-    var paint = w.fault ? "fault" : w.role === "prev_size" && w.chunk === null ? "top" : PAINT[w.role] || "top";
-    var plain = ["payload", "stale", "slack"].indexOf(w.role) >= 0, text = plain ? textOf(w.data) : null, meaning = value(shot, w), note = "", main;
-    var c = w.chunk === null ? null : shot.chunks.get(w.chunk), top = c && c.state === "top";
-    if (top && !w.fault) paint = "top";
-    if (w.role === "link" && c) note = c.state === "tcache" ? (w.at === c.user ? "next" : "") : ["fd", "bk", "fd_nextsize", "bk_nextsize"][(w.at - c.user) / 8] || "";
-    if (w.role === "prev_size") note = w.chunk === null ? "unused" : meaning === "0" ? "" : "size of the free block";
-    if (w.role === "internal") note = w.chunk === null ? "unused" : "last word";
-    if ((w.role === "internal" || (w.role === "prev_size" && w.chunk === null)) && meaning === "0") meaning = "";
-    if (top && meaning === "0") meaning = "";
-    if (text !== null) main = h("span.hf-m.hf-txt", {}, Array.from(w.data, b => h("i", {}, b ? String.fromCharCode(b) : "·")));
-    else main = h("span.hf-m", { class: meaning === "0" ? "zero" : meaning.length > 9 ? "long" : "" }, meaning + (w.fault ? " ✗" : ""), note && h("small", {}, note));
-    var more = w.change || w.fault || w.role === "link" || w.role === "key" || !meaning;
-    return h("div.hf-w", { class: "p-" + paint + edges + (changed.length ? " ch" : "") + (dif ? " dif" : "") + (more ? " more" : "") + (w.payload !== undefined && w.payload !== null && w.payload < 8 && paint === "payload" ? " part" : ""), "data-at": hex(w.at), "data-b": w.chunk, style: { "grid-column": column, "grid-row": row, "--n": w.payload === undefined || w.payload === null ? null : w.payload },
-        title: offset(shot, w.at) + (c ? " " + nameOf(shot, c) : "") + ", " + w.role.replace("_", " ") + (w.fault ? ": " + w.fault : w.change && w.change.why ? ": " + w.change.why : "") },
-      h("span.hf-bx"), main,
-      w.role === "size" && h("span.hf-fl", {}, [["A", 4], ["M", 2], ["P", 1]].map(function (f) { return h("i", { class: w.data[0] & f[1] ? "yes" : "" }, f[0]); })),
-      h("span.hf-by", {}, Array.from(w.data, function (b, n) { return h("i", { class: changed.indexOf(n) >= 0 ? "c" : b ? "" : "z" }, pad(b)); })),
-      runs(changed).map(function (r) { return h("u", { style: { "--a": r[0], "--z": r[1] + 1 } }); }));
-  };
-  Stage.prototype.band = function (line, row) {
-    var shot = this.shot, size = line.end - line.at, text, paint = "top", r = regionOf(shot, line.at);
-    var over = shot.order.filter(c => c.at < line.end && c.end > line.at);
-    var first = over[0], partly = over.length === 1 && !first.ours && (first.at < line.at || first.end > line.end);
-    var changes = Array.from(shot.changes.values()).filter(function (c) { var at = num(c.at); return at >= line.at && at < line.end; });
-    var mine = over.filter(c => !c.ours);
-    if (!r) text = shot.regions.length ? "not mapped" : "no heap yet: the first malloc asks the kernel for one";
-    else if (!over.length) text = count(size);
-    else if (line.kind === "torn" && last(over).state === "top" && over.length === 1) text = "top: " + count(first.size) + " not handed out yet";
-    else if (partly) {
-      var data = bytesAt(shot, line.at, Math.min(size, r.end - line.at)), zero = data && !data.some(Boolean);
-      text = "⋯ " + count(size) + " more of " + nameOf(shot, first) + (zero ? ", all 0" : "");
-      paint = first.free ? "stale" : "payload";
-    } else if (over.length === 1) {
-      text = nameOf(shot, first) + (first.ours ? "" : ", " + place(shot, first)) + ", " + count(first.size);
-    } else if (!mine.length) text = over.map(c => nameOf(shot, c)).join(", ") + ", " + count(size);
-    else {
-      var free = mine.filter(c => c.free).length;
-      text = "⋯ " + mine.length + (mine.length === 1 ? " block" : " blocks") + ", " + count(size) + (free ? ", " + free + " free" : ", all in use");
-    }
-    var whys = Array.from(new Set(changes.map(c => c.why).filter(Boolean)));
-    return h("div.hf-band", { class: "p-" + paint + (line.kind === "torn" && r ? " torn" : "") + (changes.length ? " ch" : "") + (r ? "" : " none"), "data-at": hex(line.at), style: { "grid-row": row } },
-      h("span.hf-bx"), h("span", {}, text), whys.length > 0 && h("b", {}, "▲ " + whys[0] + (whys.length > 1 ? " …" : "")));
-  };
-  Stage.prototype.heap = function () {
-    var self = this, shot = this.shot, lines = this.lines, cells = [], base = shot.regions.length ? shot.regions[0].base : this.track.regions.length ? this.track.regions[0].base : 0;
-    var words = lines.map(l => l.kind === "row" ? [wordAt(shot, l.at), wordAt(shot, l.at + 8)] : null);
-    function own(n, side) {
-      if (!words[n]) { var l = lines[n]; if (!l || l.kind === "region") return -2; var o = owner(shot, l.at); return o && o.at <= l.at && (l.kind === "torn" || o.at < l.at) ? o.at : -2; }
-      return words[n][side] ? words[n][side].chunk : -3;
-    }
-    lines.forEach(function (line, n) {
-      var row = n + 1, at = line.at;
-      if (line.kind === "region") { cells.push(h("div.hf-region", { style: { "grid-row": row } }, h("b", {}, line.region.name), " base " + hex(line.at))); return; }
-      var r = regionOf(shot, at), users = shot.chunks.get(at - ROW), start = shot.chunks.get(at), text = "+0x" + (r ? at - r.base : at - base).toString(16).padStart(3, "0");
-      var mark = line.kind !== "row" ? "" : users && users.state !== "top" && !users.ours ? "▼ " + (users.name || "") : start ? "▽" : "";
-      cells.push(h("div.hf-off", { class: line.kind === "row" ? (mark[0] === "▼" ? "user" : "") : "small", "data-row": at, style: { "grid-row": row } }, line.kind === "torn" ? "" : text, mark && h("span", {}, mark, mark === "▽" && h("small", {}, " chunk"))));
-      if (line.kind !== "row") { cells.push(self.band(line, row)); return; }
-      words[n].forEach(function (w, side) {
-        var me = own(n, side), edges = (own(n - 1, side) !== me ? " gt" : "") + (own(n + 1, side) !== me ? " gb" : "") + (side ? (own(n, 0) !== me ? " gl" : "") : own(n, 1) !== me ? " gr" : "") + (side ? " right" : "");
-        cells.push(w ? self.word(w, edges, 3 + side, row) : h("div.hf-w.none", { style: { "grid-column": 3 + side, "grid-row": row } }, h("span.hf-bx")));
-      });
-    });
-    shot.order.forEach(function (c) {
-      if (c.ours && c.state !== "top") return;
-      var from = lines.findIndex(l => l.kind === "row" && l.at === c.at);
-      if (from < 0) return;
-      var to = from, lie = from, claims = c.claims === undefined || c.claims === null ? null : num(c.claims);
-      lines.forEach(function (l, n) {
-        if (l.kind === "region" || n < from) return;
-        if (l.at < c.end && (l.kind !== "torn" || c.state === "top")) to = n;
-        if (claims !== null && l.kind === "row" && l.at < c.at + claims) lie = n;
-      });
-      var own = Array.from(shot.changes.values()).filter(function (x) { var w = shot.words.get(num(x.at)); return w && w.chunk === c.at && x.why; });
-      var whys = Array.from(new Set(own.map(x => x.why)));
-      var bad = claims === null && shot.faults.some(f => num(f.chunk) === c.at), span = z => from + 1 + "/" + (z + 2);
-      cells.push(h("div.hf-brk", { style: { "grid-row": span(to) } }));
-      if (claims !== null) cells.push(h("div.hf-claim", { style: { "grid-row": span(lie) } }));
-      cells.push(h("div.hf-card", { class: whys.length || bad || claims !== null ? "has" : "", "data-b": c.at, style: { "grid-row": span(to) } },
-        h("p", {}, h("b", {}, nameOf(shot, c)), " ", c.state === "top" ? count(c.size) + " left" : place(shot, c)),
-        c.state !== "top" && h("p.hf-sizes", {}, sizes(c)),
-        self.track.go && c.state === "in use" && h("p.hf-sizes", {}, "yours to free, with C.free"),
-        claims !== null ? h("p.hf-bad", {}, "✗ claims " + big(claims) + ", is " + big(c.size)) : bad && h("p.hf-bad", {}, "✗ a word here is impossible"),
-        whys.slice(0, 2).map(why => h("p.hf-why", {}, "▲ " + why)), whys.length > 2 && h("p.hf-why", {}, "▲ " + (whys.length - 2) + " more")));
-    });
-    return h("section.hf-heap", {}, h("h4", {}, "C heap", h("small", {}, base ? "base " + hex(base) : "")),
-      lines.length ? h("div.hf-mem", { role: "img", "aria-label": alt(shot, this.said[2]), style: { "grid-template-rows": lines.map(l => l.high + "px").join(" ") } }, cells) : h("p.hf-dim", {}, "No heap yet: the first malloc asks the kernel for one."),
-      h("p.hf-axis", {}, "↓ higher addresses · ▼ what malloc returned · ▽ where the chunk starts"));
-  };
   // after drawing and after each change of width: the line in view, the arrows in place
-  Stage.prototype.fit = function () {
-    var self = this, svg = this.svg, shot = this.shot, o = svg.getBoundingClientRect(), out = [];
-    var on = this.node.querySelector(".hf-src .on"), box = this.node.querySelector(".hf-src ol");
-    if (on && box.scrollHeight > box.clientHeight) box.scrollTop = on.offsetTop - box.offsetTop - box.clientHeight / 2;
-    if (!o.width) return;
-    function R(e) { var b = e.getBoundingClientRect(); return { l: b.left - o.left, r: b.right - o.left, t: b.top - o.top, b: b.bottom - o.top, y: (b.top + b.bottom) / 2 - o.top }; }
-    function all(q) { return Array.from(self.node.querySelectorAll(q)); }
-    function label(at) { var n = lineOf(self.lines, at); return n < 0 ? null : self.node.querySelector('.hf-off[data-row="' + self.lines[n].at + '"]'); }
-    function g(kind, paths, b) { out.push(s("g", { class: "a-" + kind, "data-b": b === null || b === undefined ? "" : b }, paths.map(function (p) { return s("path", { d: p[0], class: p[1] || "" }); }))); }
-    var wide = this.node.querySelector(".hf-at"), level = wide && getComputedStyle(wide).position === "relative";
-    if (level) all(".hf-var[data-to]").forEach(function (v) {
-      var to = num(v.dataset.to), end = label(to);
-      if (!end) return;
-      var a = R(v), z = R(end), x = z.l + 2, y = z.t + 12, m = (x - a.r) / 2, dead = v.classList.contains("dangling"), start = Math.min(Math.max(y, a.t + 10), a.b - 8);
-      if (x - a.r < 6) return;
-      g(dead ? "dead" : "prog", [["M" + a.r + " " + start + "C" + (a.r + m) + " " + start + " " + (x - m) + " " + y + " " + (x - (dead ? 10 : 0)) + " " + y, "line"], [dead ? "M" + (x - 9) + " " + (y - 5) + "l10 10m0 -10l-10 10" : "M" + (x - 7) + " " + (y - 5) + "l7 5l-7 5"]], v.dataset.b);
-    });
-    // the allocator's links, in a gutter of their own
-    var lanes = [[], [], []];
-    self.lines.forEach(function (l) {
-      var w = l.kind === "row" && shot.words.get(l.at);
-      if (!w || w.role !== "link" || !num(w.target)) return;
-      var goal = num(w.target) - num(w.target) % ROW, n = lineOf(self.lines, goal);
-      if (n < 0 || self.lines[n].kind !== "row" || Math.abs(self.lines[n].y - l.y) < HIGH) return;
-      var a = R(self.node.querySelector('.hf-w[data-at="' + hex(l.at) + '"]')), z = R(self.node.querySelector('.hf-w[data-at="' + hex(goal) + '"]'));
-      var low = Math.min(a.t, z.t), high = Math.max(a.b, z.b), lane = lanes.findIndex(k => k.every(x => high < x[0] || low > x[1]));
-      if (lane < 0) lane = 2;
-      lanes[lane].push([low, high]);
-      var x = a.l - 8 - 5 * lane, y = a.y + 6, end = z.t + 12, d = end > y ? 5 : -5;
-      g("link", [["M" + (a.l + 3) + " " + y + "H" + (x + 5) + "Q" + x + " " + y + " " + x + " " + (y + d) + "V" + (end - d) + "Q" + x + " " + end + " " + (x + 5) + " " + end + "H" + (z.l - 4)], ["M" + (z.l + 3) + " " + end + "l-8 -4.5v9z", "full"]], w.chunk);
-    });
-    if (self.track.go) {
-      all(".hf-go [data-ptr]").forEach(function (p) {
-        var at = num(p.dataset.ptr), box = all(".hf-obj[data-at]").find(b => num(b.dataset.at) <= at && at < num(b.dataset.end));
-        if (!box || !level) return;
-        var b = R(box.querySelector(".hf-gbytes")), k = at - num(box.dataset.at), n = num(box.style.getPropertyValue("--n")), a = R(p), x = b.l + (b.r - b.l) * (Math.min(k, n - 1) + .5) / n, side = b.l - 9 - (k ? 5 : 0);
-        g("go", k ? [["M" + a.l + " " + a.y + "H" + (side + 5) + "Q" + side + " " + a.y + " " + side + " " + (a.y + 5) + "V" + (b.t - 14) + "Q" + side + " " + (b.t - 9) + " " + (side + 5) + " " + (b.t - 9) + "H" + (x - 5) + "Q" + x + " " + (b.t - 9) + " " + x + " " + (b.t - 4)], ["M" + (x - 4) + " " + (b.t - 6) + "l4 6l4 -6"]] : [["M" + a.l + " " + a.y + "H" + (side + 5) + "Q" + side + " " + a.y + " " + side + " " + (a.y + 5) + "V" + (b.y - 5) + "Q" + side + " " + b.y + " " + (side + 5) + " " + b.y + "H" + b.l], ["M" + (b.l - 6) + " " + (b.y - 4) + "l6 4l-6 4"]]);
-      });
-      var border = self.node.querySelector(".hf-border"), bd = R(border);
-      all(".hf-pill").forEach(function (p) { p.remove(); });
-      self.copies().forEach(function (c, n) {
-        var pill = h("b.hf-pill", { title: c.text }, big(c.n) + (c.n === 1 ? " byte" : " bytes"), h("span", {}, c.toGo ? " C → Go" : " Go → C"));
-        border.append(pill);
-        var box = all(".hf-obj[data-at]").find(b => num(b.dataset.at) <= c.go && c.go < num(b.dataset.end)), end = c.chunk === null ? null : label(c.chunk + ROW);
-        if (!level) return;
-        if (!box || !end) { pill.style.top = 30 + 28 * n + "px"; return; }
-        var b = R(box.querySelector(".hf-gbytes")), z = R(end), G = [b.r + 3, b.y], C = [z.l + 2, z.t + 34], a = c.toGo ? C : G, e = c.toGo ? G : C, dir = e[0] > a[0] ? 1 : -1, m = (e[0] - a[0]) / 2;
-        var d = "M" + a + "C" + (a[0] + m) + " " + a[1] + " " + (e[0] - m) + " " + e[1] + " " + (e[0] - 9 * dir) + " " + e[1];
-        g("copy", [[d, "out"], [d, "in"], ["M" + (e[0] - 11 * dir) + " " + (e[1] - 8) + "L" + e + "L" + (e[0] - 11 * dir) + " " + (e[1] + 8) + "z", "tip"]], c.chunk);
-        pill.style.top = (a[1] + e[1]) / 2 - bd.t + "px";
-      });
-    }
-    svg.replaceChildren.apply(svg, out);
-  };
-  Stage.prototype.tables = function () {
-    var shot = this.shot;
-    function table(caption, head, rows) {
-      return rows.length ? h("table.hs-grid", {}, h("caption", {}, caption), h("thead", {}, h("tr", {}, head.map(function (x) { return h("th", { scope: "col" }, x); }))),
-        h("tbody", {}, rows.map(function (r) { return h("tr", {}, h("th", { scope: "row" }, r[0]), r.slice(1).map(x => h("td", {}, x))); }))) : null;
-    }
-    var shownWords = this.lines.filter(l => l.kind === "row").reduce((all, l) => all.concat([wordAt(shot, l.at), wordAt(shot, l.at + 8)]), []).filter(Boolean);
-    return [h("p", {}, this.said[2]),
-      table("Chunks in address order, sizes in bytes", ["block", "chunk at", "state", "requested", "usable", "chunk", "flags"], shot.order.map(function (c) {
-        return [nameOf(shot, c), offset(shot, c.at), place(shot, c), c.ours ? "" : c.requested === undefined ? "not known" : big(c.requested), c.ours ? "" : big(c.usable || 0), big(c.size) + (c.claims === undefined ? "" : " (its size word claims " + big(num(c.claims)) + ")"), [["A", 4], ["M", 2], ["P", 1]].filter(f => c.flags & f[1]).map(f => f[0]).join(" ") || "none"];
-      })),
-      table("Free lists in list order", ["list, next out first", "stored links", "fault"], shot.lists.filter(l => l.links.length || l.fault).map(function (l) {
-        return [[l.name].concat(l.links.map(x => x.name || target(shot, x.at)), l.fault ? "✗" : "∅").join(" → "), l.links.map(x => (x.name || target(shot, x.at)) + ": " + decoded(x)).join("; "), l.fault || ""];
-      })),
-      table("Variables", ["variable", "type", "value", "state"], shot.pointers.map(p => [p.name, p.type || "", (p.cells || []).map(c => c[0] + " " + (c[0] === "ptr" ? c[1] : big(num(c[1])))).join(", ") || shownValue(shot, p), p.state || "ok"])),
-      table("Go’s memory", ["at", "kind", "bytes", "whose"], (shot.go.objects || []).map(o => [String(o.at), o.kind || "", hexes(unhex(o.data || "")), (o.parts || []).map(p => p.name + ": " + p.size + " from " + p.from).join(", ")])),
-      table("Words of the picture", ["word at", "block", "role", "value", "bytes", "what changed, or what is impossible"], shownWords.map(function (w) {
-        var c = w.chunk === null ? null : shot.chunks.get(w.chunk);
-        return [offset(shot, w.at), c ? nameOf(shot, c) : "", w.role.replace("_", " "), value(shot, w), hexes(w.data), [w.change ? w.change.why || "changed" : "", w.fault || ""].filter(Boolean).join("; ")];
-      }))];
-  };
 
   // ---- the element
 
@@ -572,7 +596,7 @@
       var self = this;
       if (this.film) return;
       if (this.querySelector("script")) this.start();
-      else document.addEventListener("DOMContentLoaded", function () { if (!self.film && self.isConnected) self.start(); });
+      else document.addEventListener("DOMContentLoaded", () => { if (!self.film && self.isConnected) self.start(); });
     }
     start() {
       var form, self = this, data = this.querySelector('script[type="application/json"]');
@@ -589,16 +613,16 @@
         this.id = base + "-" + k + "x";
       }
       this.fallback = Array.from(this.children).filter(e => e !== data);
-      this.fallback.forEach(function (e) { e.remove(); });
+      this.fallback.forEach(e => { e.remove(); });
       this.stages = [this.film, this.other].filter(Boolean).map(t => new Stage(t, self.id));
       this.build();
       var now = this.linked();
       this.show(now === null ? 0 : now);
-      if (now !== null) setTimeout(function () { self.scrollIntoView(); }, 0);
-      this.onhash = function () { var to = self.linked(); if (to !== null) { self.play(false); self.show(to); self.scrollIntoView({ block: "nearest" }); } };
+      if (now !== null) setTimeout(() => { self.scrollIntoView(); }, 0);
+      this.onhash = () => { var to = self.linked(); if (to !== null) { self.play(false); self.show(to); self.scrollIntoView({ block: "nearest" }); } };
       addEventListener("hashchange", this.onhash);
-      if (window.ResizeObserver) new ResizeObserver(function () { self.fit(); }).observe(this);
-      if (document.fonts && document.fonts.ready) document.fonts.ready.then(function () { self.fit(); });
+      if (window.ResizeObserver) new ResizeObserver(() => { self.fit(); }).observe(this);
+      if (document.fonts && document.fonts.ready) document.fonts.ready.then(() => { self.fit(); });
     }
     disconnectedCallback() { this.play(false); }
     linked() { // the step that the page's address names
@@ -615,7 +639,7 @@
       function button(k) {
         var b = h("button", { type: "button", "aria-label": NAMES[k], title: NAMES[k] }, icon(k));
         self.buttons[k] = b;
-        b.addEventListener("click", function () {
+        b.addEventListener("click", () => {
           if (k === "play") return self.play(!self.timer);
           if (k === "full") return document.fullscreenElement ? document.exitFullscreen() : self.fig.requestFullscreen();
           self.play(false);
@@ -624,49 +648,49 @@
         return b;
       }
       this.range = h("input", { type: "range", min: 0, max: Math.max(0, this.n - 1), value: 0, step: 1, "aria-label": "Step of the film" });
-      this.range.addEventListener("input", function () { self.play(false); self.show(Number(self.range.value)); });
+      this.range.addEventListener("input", () => { self.play(false); self.show(Number(self.range.value)); });
       this.pre = h("p.hf-pre"); this.post = h("p.hf-post"); this.place = h("small"); this.call = h("code"); this.say = h("p.hf-say"); this.ask = h("p.hf-ask");
       this.now = h("div.hf-cur", { "aria-live": "polite", "aria-atomic": "true" }, h("p.hf-call", {}, this.place, this.call), this.say);
       this.link = h("a.hf-link", {}, "Link to this step");
       this.twin = h("div.hf-twin", { tabindex: "0", role: "region", "aria-label": "The same in words" });
       this.details = h("details", {}, h("summary", {}, "The same in words"), this.twin);
-      this.details.addEventListener("toggle", function () { self.words(); });
+      this.details.addEventListener("toggle", () => { self.words(); });
       this.legend = h("ul.hs-legend", { "aria-label": "Legend" });
       this.fig = h("figure.hf", { "aria-label": "Film: " + head, class: this.other ? "hf-both" : "" },
         h("div.hf-head", {}, h("p.hf-title", {}, head), document.fullscreenEnabled && button("full")),
         h("div.hf-now", {}, this.pre, this.now, this.post, this.ask),
         h("div.hf-time", {}, h("div.hf-btns", { role: "group", "aria-label": "Step through the film" }, ["first", "prev", "play", "next", "last"].map(button)), h("div.hf-slide", {}, this.range), this.lanes()),
-        h("div.hf-stages", {}, this.stages.map(function (x, n) {
+        h("div.hf-stages", {}, this.stages.map((x, n) => {
           if (!self.other) return x.node;
           x.title = h("p.hf-own");
           return h("div.hf-one", {}, h("p.hf-title", {}, x.track.form.title || x.track.form.file || ["One program", "The other"][n]), x.title, x.node);
         })),
         h("figcaption", {}, this.legend, h("p.hf-dim", {}, f.caption || "", this.film.shots[0].note ? " · " + this.film.shots[0].note : ""), h("p.hf-feet", {}, this.link), this.details));
-      function hot(on) { return function (e) {
+      function hot(on) { return e => {
         var at = e.target.closest && e.target.closest("[data-b]"), b = at && at.dataset.b, stage = at && at.closest(".hf-stage");
-        if (b && stage) stage.querySelectorAll('[data-b="' + b + '"]').forEach(function (x) { x.classList.toggle("hot", on); });
+        if (b && stage) stage.querySelectorAll('[data-b="' + b + '"]').forEach(x => { x.classList.toggle("hot", on); });
       }; }
       this.fig.addEventListener("pointerover", hot(true)); this.fig.addEventListener("pointerout", hot(false));
       this.append(this.fig);
     }
     lanes() { // time from left to right; a block from its malloc to its free
       var self = this, n = this.n - 1 || 1, x = i => 100 * i / n + "%", names = [], bars = [];
-      bars.push(this.pairs.map(function (_, i) { return h("i.hf-tick", { style: { left: x(i) }, class: self.differs && self.differs.step === i ? "dif" : "" }); }));
+      bars.push(this.pairs.map((_, i) => h("i.hf-tick", { style: { left: x(i) }, class: self.differs && self.differs.step === i ? "dif" : "" })));
       this.ticks = bars[0];
-      this.stages.forEach(function (stage, side) {
+      this.stages.forEach((stage, side) => {
         var t = stage.track, blocks = t.blocks.slice();
         if (blocks.length > LANES) { // what went wrong first, then leaks, then the others
           var rank = blocks.slice().sort((a, b) => (b.marks || []).length - (a.marks || []).length || (a.died !== undefined) - (b.died !== undefined)).slice(0, LANES);
           blocks = blocks.filter(b => rank.indexOf(b) >= 0);
         }
-        blocks.forEach(function (b) {
+        blocks.forEach(b => {
           var from = self.stepOf(side, b.born), dead = b.died !== undefined && b.died !== null, to = dead ? self.stepOf(side, b.died) : n;
           var call = t.shots[b.born].events.find(e => num(e.chunk) === num(b.places[0].at) && e.kind !== "copy");
           var label = call ? call.text.replace(/^[^=(]*=\s*/, "") : b.places[0].requested === undefined ? "" : count(b.places[0].requested);
           names.push(h("span", {}, b.name));
           bars.push(h("div.hf-lane", {}, h("div.hf-bar", { class: dead ? "" : "leak", style: { left: x(from), right: 100 - 100 * to / n + "%" } }, h("span", {}, label), !dead && h("em", {}, "never freed")), dead && h("i.hf-gone", { style: { left: x(to) } }),
-            (b.places || []).slice(1).map(function (p) { return h("i.hf-moved", { style: { left: x(self.stepOf(side, p.frame)) }, title: "moved or resized" }, "↷"); }),
-            (b.marks || []).map(function (m) { return h("b.hf-x", { style: { left: x(self.stepOf(side, m.frame)) }, title: m.text }, "✗"); })));
+            (b.places || []).slice(1).map(p => h("i.hf-moved", { style: { left: x(self.stepOf(side, p.frame)) }, title: "moved or resized" }, "↷")),
+            (b.marks || []).map(m => h("b.hf-x", { style: { left: x(self.stepOf(side, m.frame)) }, title: m.text }, "✗"))));
         });
         if (t.blocks.length > blocks.length) { names.push(h("span")); bars.push(h("div.hf-lane.hf-dim", {}, t.blocks.length - blocks.length + " more blocks")); }
         if (self.other && !side) { names.push(h("hr")); bars.push(h("hr")); }
@@ -680,7 +704,7 @@
       if (!this.buttons) return;
       if (on) {
         if (this.step === this.n - 1) this.show(0);
-        this.timer = setInterval(function () { if (self.step < self.n - 1 && self.isConnected) self.show(self.step + 1); else self.play(false); }, 1700);
+        this.timer = setInterval(() => { if (self.step < self.n - 1 && self.isConnected) self.show(self.step + 1); else self.play(false); }, 1700);
       }
       this.now.setAttribute("aria-live", on ? "off" : "polite"); // nobody can listen that fast
       var b = this.buttons.play, k = on ? "pause" : "play";
@@ -706,14 +730,14 @@
       this.ask.replaceChildren();
       if (asked) {
         var show = h("button", { type: "button" }, "Show what happens");
-        show.addEventListener("click", function () { self.told[step] = true; self.redo = true; self.show(step); self.range.focus(); });
+        show.addEventListener("click", () => { self.told[step] = true; self.redo = true; self.show(step); self.range.focus(); });
         this.ask.append(h("b", {}, "Predict. "), clean(asked), " ", show);
       }
       this.range.value = step;
       this.range.setAttribute("aria-valuetext", clean("step " + step + " of " + (this.n - 1) + ": " + said[0]));
       this.range.style.setProperty("--pos", 100 * step / (this.n - 1 || 1) + "%");
-      [["first", 0], ["prev", 0], ["next", this.n - 1], ["last", this.n - 1]].forEach(function (b) { self.buttons[b[0]].setAttribute("aria-disabled", String(step === b[1])); }); // a disabled button would lose the focus
-      this.ticks.forEach(function (tick, i) { tick.classList.toggle("on", i === step); });
+      [["first", 0], ["prev", 0], ["next", this.n - 1], ["last", this.n - 1]].forEach(b => { self.buttons[b[0]].setAttribute("aria-disabled", String(step === b[1])); }); // a disabled button would lose the focus
+      this.ticks.forEach((tick, i) => { tick.classList.toggle("on", i === step); });
       this.link.href = "#" + this.id + "-" + step;
       this.draw(this.stages, asked ? [Math.max(0, pair[0] - 1), Math.max(0, pair[1] - 1)] : pair, step, false);
       if (this.other) {
@@ -728,7 +752,7 @@
         var both = [0, 1].map(k => wordAt([self.film, self.other][k].shots[pair[k]], num(d.at)));
         if (!both[0] || !both[1] || hexes(both[0].data) !== hexes(both[1].data)) at = num(d.at);
       }
-      stages.forEach(function (stage, k) {
+      stages.forEach((stage, k) => {
         stage.show(pair[k], { differs: at, bare: bare, step: frame => self.stepOf(k, frame) });
         if (stage.title) { var said = stage.track.say(pair[k]); stage.title.className = "hf-own" + (said[3] ? " bad" : ""); stage.title.replaceChildren(h("code", {}, said[0]), h("span", {}, said[2])); }
       });
@@ -736,16 +760,16 @@
     marks() { // the legend: what is drawn anywhere in the film
       var used = new Set(), out = [], self = this;
       if (this.legend.childElementCount) return;
-      this.stages.forEach(function (x) {
+      this.stages.forEach(x => {
         if (x.track.go) used.add("goheap");
-        x.track.shots.forEach(function (shot) {
-          shot.words.forEach(function (w) {
+        x.track.shots.forEach(shot => {
+          shot.words.forEach(w => {
             used.add(w.fault ? "fault" : PAINT[w.role]);
             if (w.payload < 8) used.add("slack");
           });
         });
       });
-      LEGEND.forEach(function (l) { if (used.has(l[0])) out.push(h("li", {}, h("span.hs-swatch.hs-" + l[0], { "aria-hidden": "true" }, l[2]), l[1])); });
+      LEGEND.forEach(l => { if (used.has(l[0])) out.push(h("li", {}, h("span.hs-swatch.hs-" + l[0], { "aria-hidden": "true" }, l[2]), l[1])); });
       out.push(h("li", {}, h("span.hs-swatch.hs-changed", { "aria-hidden": "true" }, "▲"), "changed just now"));
       if (self.other) out.push(h("li", {}, h("span.hs-swatch.hf-dif", { "aria-hidden": "true" }, "≠"), "the first word that differs"));
       self.legend.replaceChildren.apply(self.legend, out);
@@ -756,13 +780,13 @@
       // room for the longest sentence, so that what is below stays in its place
       var width = this.now.clientWidth, most = this.other ? 90 : this.film.longest;
       if (width) this.say.style.minHeight = 1.45 * Math.max(1, Math.ceil(most * 7.3 / Math.min(width - 16, 760))) + "em";
-      this.stages.forEach(function (x) { x.fit(); });
+      this.stages.forEach(x => { x.fit(); });
     }
     // paper: all steps below each other
     unroll() {
       var self = this;
       if (!this.fig || this.sheets || this.n > 60) { if (this.fig && this.n > 60 && !this.sheets) { this.sheets = this.fallback; this.append.apply(this, this.sheets); } return; }
-      this.sheets = this.pairs.map(function (pair, step) {
+      this.sheets = this.pairs.map((pair, step) => {
         var stages = [self.film, self.other].filter(Boolean).map(t => new Stage(t, self.id)), said = self.film.say(pair[0]);
         var sheet = h("figure.hf.hf-sheet", { class: (said[3] ? "bad" : "") + (self.other ? " hf-both" : "") }, h("div.hf-now", {}, h("div.hf-cur", {}, h("p.hf-call", {}, h("small", {}, "step " + step + " of " + (self.n - 1)), h("code", {}, said[0], said[1] ? h("i", {}, " → " + said[1]) : "")), h("p.hf-say", {}, said[2]))), h("div.hf-stages", {}, stages.map(x => x.node)));
         self.append(sheet);
@@ -773,13 +797,13 @@
     }
     roll() {
       if (!this.sheets) return;
-      this.sheets.forEach(function (x) { x.remove(); });
+      this.sheets.forEach(x => { x.remove(); });
       this.sheets = null;
       this.classList.remove("hf-paper");
       this.fit();
     }
   }
-  addEventListener("beforeprint", function () { document.querySelectorAll("heap-film").forEach(function (f) { if (f.unroll) f.unroll(); }); });
-  addEventListener("afterprint", function () { document.querySelectorAll("heap-film").forEach(function (f) { if (f.roll) f.roll(); }); });
+  addEventListener("beforeprint", () => { document.querySelectorAll("heap-film").forEach(f => { if (f.unroll) f.unroll(); }); });
+  addEventListener("afterprint", () => { document.querySelectorAll("heap-film").forEach(f => { if (f.roll) f.roll(); }); });
   customElements.define("heap-film", HeapFilm);
 })();

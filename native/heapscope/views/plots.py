@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from heapscope.views import theme
 from heapscope.views.grid import Grid
@@ -89,6 +89,42 @@ def _range(values: Sequence[float]) -> str:
     return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
+def pixels(data: Any, width: int, height: int, *, title: str) -> Picture:
+    """Draw `width` × `height` pixels of four bytes (red, green, blue, alpha), row by row.
+
+    `data` is a buffer over them, which is not copied: memory of C's is drawn as it is now.
+    ValueError when it is too short.
+    """
+    import numpy as np
+
+    if len(data) < width * height * 4:
+        raise ValueError(
+            f"{width} × {height} pixels are {width * height * 4} bytes, not {len(data)}"
+        )
+    grid = np.frombuffer(data, dtype=np.uint8, count=width * height * 4)
+    grid = grid.reshape(height, width, 4)
+    fig = theme.canvas(256, 256)
+    with theme.style():
+        ax = fig.add_axes((0, 0, 1, 1))
+    ax.axis("off")
+    ax.imshow(grid, interpolation="nearest")
+    parts = [(name, grid[rows]) for name, rows in _thirds(height)]
+    rows = [(name, *(f"{value:.0f}" for value in part.mean(axis=(0, 1)))) for name, part in parts]
+    table = Grid.of(("third", "red", "green", "blue", "alpha"), rows, "Mean of each colour")
+    zero = int((grid == 0).all(axis=2).sum())
+    alt = f"{width} by {height} pixels drawn from {width * height * 4:,} bytes of C memory: " + (
+        "; ".join(f"{name} third, mean red {r}, green {g}, blue {b}" for name, r, g, b, _ in rows)
+    )
+    return picture(
+        fig, title=title, alt=f"{alt}. {zero} are wholly zero.", table=table, caption=RECORDED
+    )
+
+
+def _thirds(height: int) -> list[tuple[str, slice]]:
+    cut = (0, height // 3, 2 * height // 3, height)
+    return [(n, slice(cut[i], cut[i + 1])) for i, n in enumerate(("upper", "middle", "lower"))]
+
+
 def decision(question: str, answers: Tree) -> Picture:
     """Draw a tree of questions; each answer leads to advice or to a further question.
 
@@ -117,7 +153,9 @@ def decision(question: str, answers: Tree) -> Picture:
     leaves = _leaves(answers, ())
     alt = f"{question} " + "; ".join(f"{' → '.join(path)}: {leaf}" for path, leaf in leaves) + "."
     table = Grid.of(("if", "then"), [(" → ".join(path), leaf) for path, leaf in leaves])
-    return Picture("A way to decide", alt, (pen.svg(alt),), "model: the forks are tried on this page", (table,))
+    return Picture(
+        "A way to decide", alt, (pen.svg(alt),), "model: the forks are tried on this page", (table,)
+    )
 
 
 def _lines(question: str, answers: Tree, depth: int) -> list[tuple[int, str, str, str]]:

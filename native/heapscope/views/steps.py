@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ALLOCATES = ("malloc", "calloc", "realloc")
 MOST_NAMES = 3
 """So many variables or blocks are named in a sentence; more are counted."""
-_BOUNDARY = ("copy", "gc", "cleanup", "fault")
+_SAID = ("call", "copy", "gc", "cleanup")
 """Events that say themselves what happened."""
 
 
@@ -43,7 +43,8 @@ def step(film: Film, number: int) -> Step:
     shot = film.frames[number]
     before = film.frames[number - 1] if number else None
     faults = _new_faults(shot, before)
-    said = [_fault(text) for text in faults[:2]]
+    said = [_sentence(e.text) for e in shot.events if e.kind == "fault"][:2]
+    said += [_fault(text) for text in faults[:2]]
     if len(faults) > 2:
         said.append(f"{len(faults) - 2} more words are impossible.")
     said += _events(shot, before)
@@ -51,8 +52,7 @@ def step(film: Film, number: int) -> Step:
     said += _dangling(shot, before)
     said += _output(shot, before)
     said += _ended(film, number)
-    if not said:
-        said = [_nothing(shot, before)]
+    said = list(dict.fromkeys(said)) or [_nothing(shot, before)]
     bad = bool(faults) or any(e.kind == "fault" for e in shot.events) or _stopped_badly(shot)
     return Step(call(film, number), _result(shot), " ".join(said), bad)
 
@@ -114,12 +114,24 @@ def _events(shot: Snapshot, before: Snapshot | None) -> list[str]:
             said += _allocated(shot, before, event)
         elif event.kind == "free":
             said += _freed(shot, before, event)
-        elif event.kind in _BOUNDARY:
+        elif event.kind == "copy":
+            said += _copied(shot, before, event)
+        elif event.kind in _SAID:
             said.append(_sentence(event.text, event.note))
     if len(said) > 4:  # a line of a loop: count what it did
         kinds = [e.kind for e in shot.events if e.kind in (*ALLOCATES, "free")]
         counted = ", ".join(f"{kinds.count(k)} × {k}" for k in dict.fromkeys(kinds))
         said = [f"{len(kinds)} calls: {counted}.", *said[-1:]] if kinds else said[:3]
+    return said
+
+
+def _copied(shot: Snapshot, before: Snapshot | None, event: Event) -> list[str]:
+    """Say what crossed the border between Go and C, and what block it made."""
+    said = [_sentence(event.note or event.text)]
+    chunk = shot.chunk_at(event.result) if event.result else None
+    if chunk is not None:
+        said.append(f"{words.name(shot, chunk)} is a chunk of {words.bytes_(chunk.size)}.")
+        said += _origin(shot, before, chunk)
     return said
 
 
@@ -264,7 +276,8 @@ def _left(shot: Snapshot, chunk: Chunk) -> list[str]:
 
 def _written(shot: Snapshot, before: Snapshot | None) -> list[str]:
     """Say which blocks the program wrote into, on a line that called no allocator."""
-    if before is None or any(e.kind in (*ALLOCATES, "free") for e in shot.events):
+    told = (*ALLOCATES, "free", "copy", "fault")
+    if before is None or any(e.kind in told for e in shot.events):
         return []
     chunks = {c.at: c for c in shot.chunks}
     groups: dict[int, list[Word]] = {}
@@ -335,7 +348,7 @@ def _output(shot: Snapshot, before: Snapshot | None) -> list[str]:
     if shot.output == old or not shot.output.startswith(old):
         return []
     new = shot.output[len(old) :].rstrip("\n")
-    if not new:
+    if not new or (shot.stop is not None and new.endswith(shot.stop.message)):
         return []
     first, *rest = new.split("\n")
     if len(first) > 80:
@@ -372,6 +385,8 @@ def _nothing(shot: Snapshot, before: Snapshot | None) -> str:
     if before is None:
         if not shot.regions:
             return "Before the first line. There is no heap yet."
+        if not any(c.name or c.requested for c in words.blocks(shot)) and not shot.events:
+            return "Before the first line. Nothing of the program’s is on the heap yet."
         return words.sentence(shot)
     if any(word.changed for word in shot.words):
         return "Only bytes outside the program’s blocks changed."
