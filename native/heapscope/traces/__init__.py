@@ -1,0 +1,1 @@
+"""Reading allocation traces: leaks by call site, the peak, memory over time, symbols, pprof."""
