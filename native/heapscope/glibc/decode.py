@@ -73,6 +73,8 @@ def _fold(scene: Scene) -> None:
     result: list[Piece] = []
     for piece in scene.pieces:
         asked = scene.asked(piece)
+        if asked is not None and asked.freed is not None and piece.free_list is None:
+            _move_link(scene, piece)
         used = piece.state is State.IN_USE or piece.state is State.MMAPPED
         strange = used and not piece.lie and piece.free_list is None
         if asked is None or asked.freed is not None:
@@ -101,6 +103,16 @@ def _fold(scene: Scene) -> None:
             _hide_stale(scene, piece)
     scene.pieces = result
     scene.settle_starts()
+
+
+def _move_link(scene: Scene, piece: Piece) -> None:
+    """Move the link of a freed block that is on no list we know: another thread's tcache has it."""
+    at = piece.at + HEADER
+    raw = scene.memory.u64(at)
+    if raw and scene.layout.safe_linking:
+        moved = scene.canon.protected(raw, at)
+        if moved is not None:
+            scene.fixed.setdefault(at, moved)
 
 
 def _hide(scene: Scene, piece: Piece) -> None:

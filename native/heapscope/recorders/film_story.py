@@ -17,13 +17,14 @@ from heapscope.glibc.layout import Layout
 from heapscope.glibc.reading import Mapping as Range
 from heapscope.glibc.reading import RawPointer, Reading
 from heapscope.model.film import Film, Reel
-from heapscope.model.snapshot import HEADER, WORD, Event, Snapshot, State, Stop
+from heapscope.model.snapshot import HEADER, WORD, Event, Pointer, Snapshot, State, Stop
 from heapscope.model.snapshot import Fault as Impossible
 from heapscope.programs.scan import mask
 from heapscope.recorders.calls import Call, Calls, event
 from heapscope.recorders.film_faults import Fault, Judge
 from heapscope.recorders.film_go import GoSide
 from heapscope.recorders.film_space import Space
+from heapscope.recorders.film_unset import Untouched
 from heapscope.recorders.film_values import Cell, Types, fields_of_blocks
 
 OWNING = frozenset(
@@ -91,6 +92,8 @@ class Story:
         self._raw = [b"", b""]
         self._copies: list[dict[str, Any]] = []  # across the border, since the last frame
         self._set: set[tuple[str, str]] = set()  # variables of Go that have a value
+        self._untouched = Untouched()
+        self._new: set[int] = set()  # blocks that the last line asked for
         self._asked: dict[int, str] = {}  # who asked for the block at an address
         self._below: dict[int, list[Any]] = {}  # by thread: the stack at its last stop
         self._values: dict[tuple[str, str], int] = {}  # what variables held at the last frame
@@ -214,6 +217,7 @@ class Story:
         written, wrong = self.judge.writes()
         faults += wrong
         events += [Event("write", f"{name} written", chunk=at) for name, at in written]
+        faults += self._reads(line, bool(now) and not within, held)
         events += [Event("fault", f.text, chunk=f.chunk) for f in faults]
         events = [*events, *self._printed(message)]
         reading = Reading(
@@ -245,6 +249,7 @@ class Story:
             # How many threads the runtime has, and so how many blocks, differs between runs.
             shot = self.reel.frames[-1] = dataclasses.replace(
                 shot,
+                pointers=tuple(_at_fixed(pointer) for pointer in shot.pointers),
                 go=self.go.side(held.variables, held.owners, self.reel.canon.anywhere),
                 chunks=tuple(
                     dataclasses.replace(chunk, label=RUNTIME)
@@ -427,10 +432,9 @@ class Story:
         elif value is not None and self.go is not None and self.go.has(value):
             heap = self.go.where(value)
             value = self.go.to(value)
-            cells = tuple((n, value if n == "ptr" else v) for n, v in cell.cells)
             if cell.type == "string":
                 text = self.go.text(cell.number or 0, cell.cells[1][1])
-            return RawPointer(cell.name, cell.type, value, scope, heap, "ok", text, cells)
+            return RawPointer(cell.name, cell.type, value, scope, heap, "ok", text, cell.cells)
         elif value is not None and value and not self.space.note(value) and value > 1 << 46:
             text = None
         if value is not None and cell.number_only:
@@ -526,6 +530,10 @@ class Story:
             old = self.calls.blocks.get(call.block)
             self.calls.add(call)
             self.judge.took(call, old, names.get(call.block, "?"), line)
+            self._untouched.drop(call.block)
+            if call.result and call.function == "malloc" and made["who"] == "user":
+                self._untouched.add(call.result, call.size or 0)
+                self._new.add(call.result)
             waiting = self._border(made)
             if call.result:
                 by = "C.malloc" if made["via"].startswith("_cgo_") else made["via"]
@@ -540,6 +548,18 @@ class Story:
                     args = ", ".join(str(a) for a in self._args(made))
                     events.append(Event("call", f"{made['fn']}({args}) did not return"))
         return events, faults
+
+    def _reads(self, line: int | None, whole: bool, held: Sequence[tuple[str, Cell]]) -> list[Fault]:
+        """Return the reads of blocks that nobody has written to."""
+        if self.go is not None or line is None or not whole or not 0 < line <= len(self.lines):
+            return []
+        names = []
+        for _, cell in held:
+            kind = self.types.kinds.get(cell.leads) if cell.leads is not None else None
+            if cell.number and kind is not None and cell.name.isidentifier():
+                names.append((cell.name, cell.number, kind.size))
+        new, self._new = self._new, set()
+        return self._untouched.ran(self.lines[line - 1], names, new)
 
     def _border(self, made: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the copy from Go to C that a call of malloc belongs to."""
@@ -732,3 +752,11 @@ def _via(made: Mapping[str, Any]) -> str:
     if made["who"] != "library":
         return ""
     return re.sub(r"^(?:__GI_)?_*(?:IO_)?|_chk$", "", str(made["via"]))
+
+
+def _at_fixed(pointer: Pointer) -> Pointer:
+    """Return a slice or string of Go's whose cell ``ptr`` is its fixed address as well."""
+    if not pointer.cells or pointer.value is None:
+        return pointer
+    cells = tuple((name, pointer.value if name == "ptr" else n) for name, n in pointer.cells)
+    return dataclasses.replace(pointer, cells=cells)
