@@ -35,7 +35,7 @@
     if (dot.length > 1) node.className = dot.slice(1).join(" ");
     for (var key in given) {
       var value = given[key];
-      if (value === null || value === undefined || value === false || value === "") continue;
+      if (value == null || value === false || value === "") continue;
       if (key === "style") for (var p in value) node.style.setProperty(p, value[p]);
       else if (key === "class") node.className += " " + value;
       else node.setAttribute(key, value === true ? "" : clean(value));
@@ -49,7 +49,7 @@
     return node;
   }
   function icon(name) { return s("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, [s("path", { d: ICONS[name] })]); }
-  function num(x) { return x === null || x === undefined ? null : Number(x); }
+  function num(x) { return x == null ? null : Number(x); }
   function big(n) { return n.toLocaleString("en-US"); }
   function count(n) { return big(n) + (n === 1 ? " byte" : " bytes"); }
   function hex(n) { return "0x" + n.toString(16); }
@@ -102,8 +102,8 @@
         shot[kind] = map;
       });
       (f.changes || []).forEach(c => { shot.changes.set(num(c.at), c); });
-      shot.order = by(Array.from(shot.chunks.values()), "at");
-      shot.order.forEach(c => { c.end = c.at + c.size; c.user = c.at + ROW; c.free = FREE.indexOf(c.state) >= 0; c.ours = OURS.indexOf(c.state) >= 0; });
+      shot.order = by([...shot.chunks.values()], "at");
+      shot.order.forEach(c => { c.end = c.at + c.size; c.user = c.at + ROW; c.free = FREE.includes(c.state); c.ours = OURS.includes(c.state); });
       old = shot;
       return shot;
     });
@@ -126,7 +126,7 @@
     var c = chunkAt(shot, at);
     if (c) return c.name || c.label || offset(shot, at);
     if (regionOf(shot, at)) return offset(shot, at);
-    return shot.lists.some(l => !l.fault && l.kind !== "tcache" && l.kind !== "fastbin" && l.links.length && num(last(l.links).target || 0) === at) || Array.from(shot.words.values()).some(w => w.role === "link" && !w.fault && num(w.target) === at) && at > 0x7f0000000000 ? "list head" : String(text);
+    return shot.lists.some(l => !l.fault && l.kind !== "tcache" && l.kind !== "fastbin" && l.links.length && num(last(l.links).target || 0) === at) || [...shot.words.values()].some(w => w.role === "link" && !w.fault && num(w.target) === at) && at > 0x7f0000000000 ? "list head" : String(text);
   }
   function place(shot, c) {
     if (!c.free) return c.state === "mmapped" ? "in use, a mapping of its own" : c.state === "unknown" && c.label ? c.label : c.state;
@@ -138,7 +138,7 @@
     return text;
   }
   function sizes(c) {
-    return [c.requested === undefined || c.requested === null ? "" : "requested\u00a0" + big(c.requested), c.ours ? "" : "usable\u00a0" + big(c.usable || 0), "chunk\u00a0" + big(c.size)].filter(Boolean).join(" · ");
+    return [c.requested == null ? "" : "requested\u00a0" + big(c.requested), c.ours ? "" : "usable\u00a0" + big(c.usable || 0), "chunk\u00a0" + big(c.size)].filter(Boolean).join(" · ");
   }
   function bytesAt(shot, at, n) {
     var r = regionOf(shot, at), out = new Uint8Array(n);
@@ -254,7 +254,7 @@
           if (!old || old.end < r.end) self.regions.set(r.base, { base: r.base, end: r.end, name: r.name });
         });
       });
-      this.regions = by(Array.from(this.regions.values()), "base");
+      this.regions = by([...this.regions.values()], "base");
       this.want = this.shots.map(x => {
         return x.order.reduce((all, c) => all.concat(wanted(x, c)), []);
       });
@@ -266,6 +266,7 @@
         return x.lists.reduce((sum, l) => sum + (l.fault || l.links.some(k => { var c = x.chunks.get(num(k.chunk)); return c && !c.foreign; }) ? 34 + 19 * Math.min(4, l.links.length) : 0), 0);
       }).concat(0));
       this.say = i => { return self.steps[i] || [(self.shots[i].events.map(e => e.text).join("; ")) || "step " + i, "", "", 0]; };
+      this.longName = Math.max(0, ...this.blocks.map(b => b.name.length));
       this.longest = Math.max.apply(null, this.shots.map((_, i) => self.say(i)[2].length));
       this.placeVariables();
     }
@@ -288,36 +289,39 @@
       return held.filter(o => o.where !== "go").slice(0, 2).concat(held.filter(o => o.where === "go").slice(0, 5));
     }
     placeVariables() {
-      // a variable stands at the height of the block it first points to: arrows are level
-      var self = this, seen = new Map();
+      // a variable stands at the height of the block it first points to: arrows are level, and
+      // nothing moves; variables that are never seen together may share a place
+      var seen = new Map(), first = 0;
       this.shots.forEach((x, i) => {
+        first = Math.max(first, 56 * this.goObjects(x).filter(o => o.where !== "go").length);
         x.pointers.forEach(p => {
-          var key = (p.scope || "") + "\n" + p.name, v = seen.get(key);
-          if (!v) seen.set(key, v = { key: key, y: null, at: null });
+          var key = keyOf(p), v = seen.get(key);
+          if (!v) seen.set(key, v = { at: null, frames: [] });
+          v.frames.push(i);
           if (v.at === null && p.value && regionOf(x, num(p.value))) { v.at = num(p.value); v.i = i; }
           v.cells = v.cells || (p.cells && p.cells.length);
         });
       });
-      var y = 0;
       this.vars = seen;
-      this.objectsTop = 0;
-      if (this.go) {
-        this.shots.forEach(x => { self.objectsTop = Math.max(self.objectsTop, 56 * self.goObjects(x).filter(o => o.where !== "go").length); });
-        y = this.objectsTop;
-      }
-      var list = Array.from(seen.values());
-      list.filter(v => v.at !== null || v.cells).forEach(v => {
-        if (v.at !== null) {
-          var lines = self.lines(v.i), n = lineOf(lines, v.at);
-          if (n >= 0) y = Math.max(y, lines[n].y + 1);
-        }
-        v.y = y; y += v.cells ? 62 : 50;
+      this.varsHigh = first;
+      var placed = [], rank = v => +(v.at === null && !v.cells);
+      [...seen.values()].sort((a, b) => rank(a) - rank(b)).forEach(v => {
+        var lines = this.lines(v.i || 0), line = v.at === null ? null : lines[lineOf(lines, v.at)], other;
+        v.high = v.cells ? 62 : rank(v) ? 28 : 50;
+        v.small = rank(v);
+        v.y = Math.max(first, line ? line.y + 1 : 0);
+        while ((other = placed.find(o => o.y < v.y + v.high && v.y < o.y + o.high && o.frames.some(f => v.frames.includes(f))))) v.y = other.y + other.high;
+        placed.push(v);
+        this.varsHigh = Math.max(this.varsHigh, v.y + v.high);
       });
-      list.filter(v => v.y === null).forEach(v => { v.y = y; v.small = true; y += 28; });
-      this.varsHigh = y;
     }
   }
   function lineOf(lines, at) { return lines.findIndex(l => l.kind !== "region" && l.at <= at && at < l.end); }
+  function keyOf(p) { return (p.scope || "") + "\n" + p.name; }
+  function elbow(x0, y0, x, y1, x1) { // along a row, down or up at x, along another
+    var d = y1 > y0 ? 5 : -5;
+    return `M${x0} ${y0}H${x + 5}Q${x} ${y0} ${x} ${y0 + d}V${y1 - d}Q${x} ${y1} ${x + 5} ${y1}H${x1}`;
+  }
 
   // ---- one frame of one film
 
@@ -368,17 +372,17 @@
         rest > 0 && h("p.hf-dim", {}, rest + (rest === 1 ? " list holds" : " lists hold") + " blocks from before the first line."),
         lists.length > 8 && h("p.hf-dim", {}, lists.length - 8 + " more in the table"),
         t.deep && h("div.hf-stack", {}, h("h4", {}, "Call stack"), h("p", {}, shot.stack.map((f, n) => [n ? " ← " : "", h("code", {}, f)]))),
-        t.outputs && h("div.hf-out", {}, h("h4", {}, "Output"), h("pre", { tabindex: "0", "aria-label": "Output so far" }, old, h("b", {}, shot.output.slice(old.length)), shot.output ? "" : " ")));
+        t.outputs && h("div.hf-out", {}, h("h4", {}, "Output"), shot.output ? h("pre", { tabindex: "0", role: "region", "aria-label": "Output so far" }, old, h("b", {}, shot.output.slice(old.length))) : h("p.hf-dim", {}, "Nothing so far.")));
     }
     variable(p) {
-      var shot = this.shot, v = this.track.vars.get((p.scope || "") + "\n" + p.name), dead = p.state === "dangling";
+      var shot = this.shot, v = this.track.vars.get(keyOf(p)), dead = p.state === "dangling";
       var to = p.value && p.state !== "unset" && regionOf(shot, num(p.value)) ? num(p.value) : null;
       return h("div.hf-var", { class: (p.state || "") + (v.small ? " small" : "") + (p.cells && p.cells.length ? " cells" : ""), "data-to": to, "data-b": num(p.to), style: { "--y": v.y + "px" } },
         h("b", {}, p.name), h("small", {}, p.type || ""),
         p.cells && p.cells.length && p.state !== "unset" ? h("span.hf-cells", {}, p.cells.map(c => h("span", { "data-ptr": c[0] === "ptr" && num(c[1]) }, c[0] === "ptr" ? (num(c[1]) ? "● ptr" : "ptr nil") : c[0] + " " + big(num(c[1]))))) : h("span.hf-val", {}, shownValue(shot, p), dead ? " ✗" : ""));
     }
     variables() {
-      var shot = this.shot, self = this, scopes = Array.from(new Set(shot.pointers.map(p => p.scope || "")));
+      var shot = this.shot, self = this, scopes = [...new Set(shot.pointers.map(p => p.scope || ""))];
       return h("section.hf-vars", { style: { "--high": this.track.varsHigh + "px" } }, h("h4", {}, "Variables", h("small", {}, scopes.filter(Boolean).join(", "))),
         h("div.hf-at", {}, shot.pointers.map(p => self.variable(p))));
     }
@@ -418,7 +422,7 @@
     word(w, edges, column, row) {
       var shot = this.shot, changed = w.change ? w.change.bytes : [], dif = this.more.differs === w.at;
       var paint = w.fault ? "fault" : w.role === "prev_size" && w.chunk === null ? "top" : PAINT[w.role] || "top";
-      var plain = ["payload", "stale", "slack"].indexOf(w.role) >= 0, text = plain ? textOf(w.data) : null, meaning = value(shot, w), note = "", main;
+      var plain = ["payload", "stale", "slack"].includes(w.role), text = plain ? textOf(w.data) : null, meaning = value(shot, w), note = "", main;
       var c = w.chunk === null ? null : shot.chunks.get(w.chunk), top = c && c.state === "top";
       if (top && !w.fault) paint = "top";
       if (w.role === "link" && c) note = c.state === "tcache" ? (w.at === c.user ? "next" : "") : ["fd", "bk", "fd_nextsize", "bk_nextsize"][(w.at - c.user) / 8] || "";
@@ -428,19 +432,19 @@
       if (top && meaning === "0") meaning = "";
       if (text !== null) main = h("span.hf-m.hf-txt", {}, Array.from(w.data, b => h("i", {}, b ? String.fromCharCode(b) : "·")));
       else main = h("span.hf-m", { class: meaning === "0" ? "zero" : meaning.length > 9 ? "long" : "" }, meaning + (w.fault ? " ✗" : ""), note && h("small", {}, note));
-      var more = w.change || w.fault || w.role === "link" || w.role === "key" || !meaning;
-      return h("div.hf-w", { class: "p-" + paint + edges + (changed.length ? " ch" : "") + (dif ? " dif" : "") + (more ? " more" : "") + (w.payload !== undefined && w.payload !== null && w.payload < 8 && paint === "payload" ? " part" : ""), "data-at": hex(w.at), "data-b": w.chunk, style: { "grid-column": column, "grid-row": row, "--n": w.payload === undefined || w.payload === null ? null : w.payload },
+      var more = w.change || w.fault || w.role === "link" || w.role === "key" || (!meaning && paint !== "top");
+      return h("div.hf-w", { class: "p-" + paint + edges + (changed.length ? " ch" : "") + (dif ? " dif" : "") + (more ? " more" : "") + (w.payload != null && w.payload < 8 && paint === "payload" ? " part" : ""), "data-at": hex(w.at), "data-b": w.chunk, style: { "grid-column": column, "grid-row": row, "--n": w.payload == null ? null : w.payload },
           title: offset(shot, w.at) + (c ? " " + nameOf(shot, c) : "") + ", " + w.role.replace("_", " ") + (w.fault ? ": " + w.fault : w.change && w.change.why ? ": " + w.change.why : "") },
         h("span.hf-bx"), main,
         w.role === "size" && h("span.hf-fl", {}, [["A", 4], ["M", 2], ["P", 1]].map(f => h("i", { class: w.data[0] & f[1] ? "yes" : "" }, f[0]))),
-        h("span.hf-by", {}, Array.from(w.data, (b, n) => h("i", { class: changed.indexOf(n) >= 0 ? "c" : b ? "" : "z" }, pad(b)))),
+        h("span.hf-by", {}, Array.from(w.data, (b, n) => h("i", { class: changed.includes(n) ? "c" : b ? "" : "z" }, pad(b)))),
         runs(changed).map(r => h("u", { style: { "--a": r[0], "--z": r[1] + 1 } })));
     }
     band(line, row) {
       var shot = this.shot, size = line.end - line.at, text, paint = "top", r = regionOf(shot, line.at);
       var over = shot.order.filter(c => c.at < line.end && c.end > line.at);
       var first = over[0], partly = over.length === 1 && !first.ours && (first.at < line.at || first.end > line.end);
-      var changes = Array.from(shot.changes.values()).filter(c => { var at = num(c.at); return at >= line.at && at < line.end; });
+      var changes = [...shot.changes.values()].filter(c => { var at = num(c.at); return at >= line.at && at < line.end; });
       var mine = over.filter(c => !c.ours);
       if (!r) text = shot.regions.length ? "not mapped" : "no heap yet: the first malloc asks the kernel for one";
       else if (!over.length) text = count(size);
@@ -456,7 +460,7 @@
         var free = mine.filter(c => c.free).length;
         text = "⋯ " + mine.length + (mine.length === 1 ? " block" : " blocks") + ", " + count(size) + (free ? ", " + free + " free" : ", all in use");
       }
-      var whys = Array.from(new Set(changes.map(c => c.why).filter(Boolean)));
+      var whys = [...new Set(changes.map(c => c.why).filter(Boolean))].sort((a, b) => b.includes("→") - a.includes("→")); // a new head says more than a count
       return h("div.hf-band", { class: "p-" + paint + (line.kind === "torn" && r ? " torn" : "") + (changes.length ? " ch" : "") + (r ? "" : " none"), "data-at": hex(line.at), style: { "grid-row": row } },
         h("span.hf-bx"), h("span", {}, text), whys.length > 0 && h("b", {}, "▲ " + whys[0] + (whys.length > 1 ? " …" : "")));
     }
@@ -483,14 +487,14 @@
         if (c.ours && c.state !== "top") return;
         var from = lines.findIndex(l => l.kind === "row" && l.at === c.at);
         if (from < 0) return;
-        var to = from, lie = from, claims = c.claims === undefined || c.claims === null ? null : num(c.claims);
+        var to = from, lie = from, claims = c.claims == null ? null : num(c.claims);
         lines.forEach((l, n) => {
           if (l.kind === "region" || n < from) return;
           if (l.at < c.end && (l.kind !== "torn" || c.state === "top")) to = n;
           if (claims !== null && l.kind === "row" && l.at < c.at + claims) lie = n;
         });
-        var own = Array.from(shot.changes.values()).filter(x => { var w = shot.words.get(num(x.at)); return w && w.chunk === c.at && x.why; });
-        var whys = Array.from(new Set(own.map(x => x.why)));
+        var own = [...shot.changes.values()].filter(x => { var w = shot.words.get(num(x.at)); return w && w.chunk === c.at && x.why; });
+        var whys = [...new Set(own.map(x => x.why))];
         var bad = claims === null && shot.faults.some(f => num(f.chunk) === c.at), span = z => from + 1 + "/" + (z + 2);
         cells.push(h("div.hf-brk", { style: { "grid-row": span(to) } }));
         if (claims !== null) cells.push(h("div.hf-claim", { style: { "grid-row": span(lie) } }));
@@ -502,7 +506,7 @@
           whys.slice(0, 2).map(why => h("p.hf-why", {}, "▲ " + why)), whys.length > 2 && h("p.hf-why", {}, "▲ " + (whys.length - 2) + " more")));
       });
       return h("section.hf-heap", {}, h("h4", {}, "C heap", h("small", {}, base ? "base " + hex(base) : "")),
-        lines.length ? h("div.hf-mem", { role: "img", "aria-label": alt(shot, this.said[2]), style: { "grid-template-rows": lines.map(l => l.high + "px").join(" ") } }, cells) : h("p.hf-dim", {}, "No heap yet: the first malloc asks the kernel for one."),
+        lines.length ? h("div.hf-mem", { role: "img", "aria-label": alt(shot, this.said[2]), style: { "--label": Math.min(104, 7.4 * this.track.longName + 22) + "px", "grid-template-rows": lines.map(l => l.high + "px").join(" ") } }, cells) : h("p.hf-dim", {}, "No heap yet: the first malloc asks the kernel for one."),
         h("p.hf-axis", {}, "↓ higher addresses · ▼ what malloc returned · ▽ where the chunk starts"));
     }
     fit() {
@@ -513,14 +517,14 @@
       function R(e) { var b = e.getBoundingClientRect(); return { l: b.left - o.left, r: b.right - o.left, t: b.top - o.top, b: b.bottom - o.top, y: (b.top + b.bottom) / 2 - o.top }; }
       function all(q) { return Array.from(self.node.querySelectorAll(q)); }
       function label(at) { var n = lineOf(self.lines, at); return n < 0 ? null : self.node.querySelector('.hf-off[data-row="' + self.lines[n].at + '"]'); }
-      function g(kind, paths, b) { out.push(s("g", { class: "a-" + kind, "data-b": b === null || b === undefined ? "" : b }, paths.map(p => s("path", { d: p[0], class: p[1] || "" })))); }
+      function g(kind, paths, b) { out.push(s("g", { class: "a-" + kind, "data-b": b == null ? "" : b }, paths.map(p => s("path", { d: p[0], class: p[1] || "" })))); }
       var wide = this.node.querySelector(".hf-at"), level = wide && getComputedStyle(wide).position === "relative";
       if (level) all(".hf-var[data-to]").forEach(v => {
         var to = num(v.dataset.to), end = label(to);
         if (!end) return;
         var a = R(v), z = R(end), x = z.l + 2, y = z.t + 12, m = (x - a.r) / 2, dead = v.classList.contains("dangling"), start = Math.min(Math.max(y, a.t + 10), a.b - 8);
         if (x - a.r < 6) return;
-        g(dead ? "dead" : "prog", [["M" + a.r + " " + start + "C" + (a.r + m) + " " + start + " " + (x - m) + " " + y + " " + (x - (dead ? 10 : 0)) + " " + y, "line"], [dead ? "M" + (x - 9) + " " + (y - 5) + "l10 10m0 -10l-10 10" : "M" + (x - 7) + " " + (y - 5) + "l7 5l-7 5"]], v.dataset.b);
+        g(dead ? "dead" : "prog", [[`M${a.r} ${start}C${a.r + m} ${start} ${x - m} ${y} ${x - (dead ? 10 : 0)} ${y}`, "line"], [dead ? `M${x - 9} ${y - 5}l10 10m0 -10l-10 10` : `M${x - 7} ${y - 5}l7 5l-7 5`]], v.dataset.b);
       });
       // the allocator's links, in a gutter of their own
       var lanes = [[], [], []];
@@ -533,15 +537,15 @@
         var low = Math.min(a.t, z.t), high = Math.max(a.b, z.b), lane = lanes.findIndex(k => k.every(x => high < x[0] || low > x[1]));
         if (lane < 0) lane = 2;
         lanes[lane].push([low, high]);
-        var x = a.l - 8 - 5 * lane, y = a.y + 6, end = z.t + 12, d = end > y ? 5 : -5;
-        g("link", [["M" + (a.l + 3) + " " + y + "H" + (x + 5) + "Q" + x + " " + y + " " + x + " " + (y + d) + "V" + (end - d) + "Q" + x + " " + end + " " + (x + 5) + " " + end + "H" + (z.l - 4)], ["M" + (z.l + 3) + " " + end + "l-8 -4.5v9z", "full"]], w.chunk);
+        var x = a.l - 8 - 5 * lane, y = a.y + 6, end = z.t + 12;
+        g("link", [[elbow(a.l + 3, y, x, end, z.l - 4)], [`M${z.l + 3} ${end}l-8 -4.5v9z`, "full"]], w.chunk);
       });
       if (self.track.go) {
         all(".hf-go [data-ptr]").forEach(p => {
           var at = num(p.dataset.ptr), box = all(".hf-obj[data-at]").find(b => num(b.dataset.at) <= at && at < num(b.dataset.end));
           if (!box || !level) return;
           var b = R(box.querySelector(".hf-gbytes")), k = at - num(box.dataset.at), n = num(box.style.getPropertyValue("--n")), a = R(p), x = b.l + (b.r - b.l) * (Math.min(k, n - 1) + .5) / n, side = b.l - 9 - (k ? 5 : 0);
-          g("go", k ? [["M" + a.l + " " + a.y + "H" + (side + 5) + "Q" + side + " " + a.y + " " + side + " " + (a.y + 5) + "V" + (b.t - 14) + "Q" + side + " " + (b.t - 9) + " " + (side + 5) + " " + (b.t - 9) + "H" + (x - 5) + "Q" + x + " " + (b.t - 9) + " " + x + " " + (b.t - 4)], ["M" + (x - 4) + " " + (b.t - 6) + "l4 6l4 -6"]] : [["M" + a.l + " " + a.y + "H" + (side + 5) + "Q" + side + " " + a.y + " " + side + " " + (a.y + 5) + "V" + (b.y - 5) + "Q" + side + " " + b.y + " " + (side + 5) + " " + b.y + "H" + b.l], ["M" + (b.l - 6) + " " + (b.y - 4) + "l6 4l-6 4"]]);
+          g("go", k ? [[elbow(a.l, a.y, side, b.t - 9, x - 5) + `Q${x} ${b.t - 9} ${x} ${b.t - 4}`], [`M${x - 4} ${b.t - 6}l4 6l4 -6`]] : [[elbow(a.l, a.y, side, b.y, b.l)], [`M${b.l - 6} ${b.y - 4}l6 4l-6 4`]]);
         });
         var border = self.node.querySelector(".hf-border"), bd = R(border);
         all(".hf-pill").forEach(p => { p.remove(); });
@@ -552,8 +556,8 @@
           if (!level) return;
           if (!end) { pill.style.top = 30 + 28 * n + "px"; return; }
           var z = R(end), b = box ? R(box.querySelector(".hf-gbytes")) : null, G = b ? [b.r + 3, b.y] : [bd.l + 2, z.t + 62], C = [z.l + 2, z.t + 34], a = c.toGo ? C : G, e = c.toGo ? G : C, dir = e[0] > a[0] ? 1 : -1, m = (e[0] - a[0]) / 2;
-          var d = "M" + a + "C" + (a[0] + m) + " " + a[1] + " " + (e[0] - m) + " " + e[1] + " " + (e[0] - 9 * dir) + " " + e[1];
-          g("copy", [[d, "out"], [d, "in"], ["M" + (e[0] - 11 * dir) + " " + (e[1] - 8) + "L" + e + "L" + (e[0] - 11 * dir) + " " + (e[1] + 8) + "z", "tip"]], c.chunk);
+          var d = `M${a}C${a[0] + m} ${a[1]} ${e[0] - m} ${e[1]} ${e[0] - 9 * dir} ${e[1]}`, back = e[0] - 11 * dir;
+          g("copy", [[d, "out"], [d, "in"], [`M${back} ${e[1] - 8}L${e}L${back} ${e[1] + 8}z`, "tip"]], c.chunk);
           pill.style.top = (a[1] + e[1]) / 2 - bd.t + "px";
         });
       }
@@ -681,10 +685,10 @@
         var t = stage.track, blocks = t.blocks.slice();
         if (blocks.length > LANES) { // what went wrong first, then leaks, then the others
           var rank = blocks.slice().sort((a, b) => (b.marks || []).length - (a.marks || []).length || (a.died !== undefined) - (b.died !== undefined)).slice(0, LANES);
-          blocks = blocks.filter(b => rank.indexOf(b) >= 0);
+          blocks = blocks.filter(b => rank.includes(b));
         }
         blocks.forEach(b => {
-          var from = self.stepOf(side, b.born), dead = b.died !== undefined && b.died !== null, to = dead ? self.stepOf(side, b.died) : n;
+          var from = self.stepOf(side, b.born), dead = b.died != null, to = dead ? self.stepOf(side, b.died) : n;
           var call = t.shots[b.born].events.find(e => num(e.chunk) === num(b.places[0].at) && e.kind !== "copy");
           var label = call ? call.text.replace(/^[^=(]*=\s*/, "") : b.places[0].requested === undefined ? "" : count(b.places[0].requested);
           names.push(h("span", {}, b.name));
@@ -718,9 +722,9 @@
       if (!first) return;
       this.step = step; this.redo = false;
       var asked = this.questions[step] && !this.told[step] ? this.questions[step] : null, pair = this.pairs[step], said = this.film.say(pair[0]), shot = this.film.shots[pair[0]];
-      this.fig.classList.toggle("bad", !asked && Boolean(said[3])); this.fig.classList.toggle("asks", Boolean(asked));
+      this.fig.classList.toggle("bad", !asked && !this.other && Boolean(said[3])); this.fig.classList.toggle("asks", Boolean(asked));
       function side(node, word, to) {
-        var call = to >= 0 && to < self.n && (to === step - 1 || !(self.questions[to] && false)) ? self.film.say(self.pairs[to][0])[0] : "—";
+        var call = to >= 0 && to < self.n ? self.film.say(self.pairs[to][0])[0] : "—";
         node.replaceChildren(h("small", {}, word), h("code", { title: call }, call));
       }
       side(this.pre, "before", step - 1); side(this.post, "next", step + 1);
@@ -742,7 +746,7 @@
       this.draw(this.stages, asked ? [Math.max(0, pair[0] - 1), Math.max(0, pair[1] - 1)] : pair, step, false);
       if (this.other) {
         var d = this.differs;
-        this.say.textContent = clean(!d ? "The two heaps never differ." : step < d.step ? "The two heaps are equal so far." : step === d.step ? "Here the heaps differ for the first time" + (d.at ? ", in the word at " + offset(shot, num(d.at)) : "") + ": " + d.here + " on one side, " + d.there + " on the other." : "The heaps have differed since step " + d.step + ".");
+        this.say.textContent = clean(!d ? "The two heaps never differ." : step < d.step ? "The two heaps are equal so far." : step === d.step ? "Here the heaps differ for the first time" + (d.at ? ", in the word at " + offset(shot, num(d.at)) : "") + ": " + d.here + " on the first side, " + d.there + " on the second." : "The heaps have differed since step " + d.step + ".");
       }
       this.marks(); this.words(); this.fit();
     }

@@ -30,10 +30,36 @@ _NAME = re.compile(r"[^A-Za-z0-9]+")
 _LONE = re.compile("[\ud800-\udfff]")
 
 
+_TOKEN = re.compile(
+    r"""/\*.*?\*/|//[^\n]*"""  # comments
+    r"""|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`"""  # texts
+    r"""|(?<=[(,=:|&!\s])/(?![*/\s])(?:[^/\\\n\[]|\\.|\[(?:[^\]\\]|\\.)*\])+/[a-z]*""",  # patterns
+    re.DOTALL,
+)
+
+
 @functools.cache
 def script() -> str:
-    """Return ``film.js`` as pages and outputs carry it."""
-    return Path(__file__).with_name("film.js").read_text(encoding="utf-8")
+    """Return ``film.js`` as pages and outputs carry it: without comments and needless blanks.
+
+    The file keeps to what this knows: texts in ``"`` or ````` ` `````, statements that end with a
+    semicolon or a line.
+    """
+    text = Path(__file__).with_name("film.js").read_text(encoding="utf-8")
+    text = re.sub(r"\n\s+", "\n", text)
+    parts: list[str] = []
+    end = 0
+    for found in _TOKEN.finditer(text):
+        parts.append(_squeezed(text[end : found.start()]))
+        parts.append("" if found[0].startswith(("//", "/*")) else found[0])
+        end = found.end()
+    parts.append(_squeezed(text[end:]))
+    return re.sub(r"\n+", "\n", "".join(parts)).strip() + "\n"
+
+
+def _squeezed(code: str) -> str:
+    code = re.sub(r" ?([=+\-*<>!?:;,(){}\[\]&|]) ?", r"\1", code)
+    return re.sub(r";}", "}", code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +255,7 @@ def _paired(film: Film, other: Film) -> tuple[tuple[int, int], ...]:
 def _first_difference(
     film: Film, other: Film, pairs: tuple[tuple[int, int], ...]
 ) -> Differs | None:
-    """Find the first word of the two heaps that differs; bookkeeping of the allocator counts less."""
+    """Find the first word in which the two heaps differ; the allocator's own tables count less."""
     for number, (i, j) in enumerate(pairs):
         here, there = film.frames[i], other.frames[j]
         found = _different_word(here, there)
