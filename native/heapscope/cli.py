@@ -34,6 +34,7 @@ COMMANDS: tuple[Command, ...] = (
         "film", "heapscope.commands.film", "step a C or Go program line by line, with its heap"
     ),
     Command("check", "heapscope.commands.check", "what each tool says about a C or Go program"),
+    Command("trace", "heapscope.commands.trace", "where a program's C memory goes, to the Go line"),
     Command("doctor", "heapscope.commands.doctor", "what is installed and what is missing"),
 )
 
