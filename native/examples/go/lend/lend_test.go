@@ -360,3 +360,35 @@ func TestWords(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// The handle is gone when Words has returned or panicked, and with it all that visit refers to.
+func TestWordsLetsGo(t *testing.T) {
+	collected := make(chan bool, 2)
+	for _, fail := range []bool{false, true} {
+		func() {
+			seen := new([100]string)
+			runtime.AddCleanup(seen, func(done chan bool) { done <- true }, collected)
+			defer func() { recover() }()
+			Words("a b", func(word string) bool {
+				seen[0] = word
+				if fail {
+					panic("mine")
+				}
+				return true
+			})
+		}()
+	}
+	for range 2 {
+		for end := time.Now().Add(10 * time.Second); ; runtime.GC() {
+			select {
+			case <-collected:
+			case <-time.After(time.Millisecond):
+				if time.Now().Before(end) {
+					continue
+				}
+				t.Error("a handle keeps what visit refers to")
+			}
+			break
+		}
+	}
+}
