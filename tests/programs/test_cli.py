@@ -9,6 +9,7 @@ from pathlib import Path
 
 import heapscope
 import pytest
+from heapscope.model.film import Film
 
 BUG = (
     "#include <stdlib.h>\nint main(void) {\n    char *p = malloc(40);\n    free(p);\n"
@@ -113,6 +114,7 @@ def test_headers_beside_the_program_standard_input_and_arguments(folder):
         (["check", "bug.c", "--flags=-fsanitize=address"], "leave -fsanitize out of the flags"),
         (["check"], "the following arguments are required: FILE"),
         (["check", "bug.c", "--wibble"], "unrecognized arguments: --wibble"),
+        (["film", "broken.c"], "broken.c:1:25: error: ‘oops’ undeclared"),
         (["film", "bug.c", "--frames", "0"], "--frames is at least 1, not 0"),
         (["wibble"], "invalid choice: 'wibble'"),
         ([], "the following arguments are required: COMMAND"),
@@ -126,6 +128,25 @@ def test_misuse_is_answered_by_a_sentence_and_status_2(folder, words, sentence):
     assert done.returncode == 2
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_film_writes_one_page(folder):
+    done = heapscope_("film", "bug.c", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"bug\.html: \d+ frames\n", done.stderr)
+    page = (folder / "bug.html").read_text()
+    assert "<heap-film" in page
+    assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page)
+    assert heapscope_("film", "bug.c", "-o", "no/where.html", cwd=folder).returncode == 2
+
+
+def test_film_as_json_and_of_go(folder):
+    form = json.loads(heapscope_("film", "bug.c", "--json", cwd=folder).stdout)
+    assert Film.from_json(form).file == "bug.c"
+    (folder / "a.go").write_text('p := C.CString("x")\nC.free(unsafe.Pointer(p))\n')
+    done = heapscope_("film", "a.go", "--json", "-o", "a.json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert Film.from_json(json.loads((folder / "a.json").read_text())).language == "go"
 
 
 def test_help_teaches(folder):

@@ -1,5 +1,7 @@
 """The magics in a real IPython shell."""
 
+import re
+
 import pytest
 from heapscope.programs.result import Run
 from heapscope.programs.verdict import Kind
@@ -209,6 +211,47 @@ def test_bench_of_c_and_go(shell):
     assert (bench["Make"].bytes, bench["Make"].allocations) == (64, 1)
     assert bench["C"].allocations == 0
     assert bench["C"].median > bench["Make"].median / 100
+
+
+def test_film_shows_the_run_and_then_the_film(shell):
+    cell = 'char *p = malloc(9);\nfree(p);\nputs("ok");\n'
+    result, captured = run(shell, f"%%c steps --film\n{cell}")
+    assert result.success
+    first, second = captured.outputs
+    assert first.data["text/plain"] == "ok"
+    assert "<heap-film" in second.data["text/html"]
+    film = shell.user_ns["steps"].film
+    assert film is shell.user_ns["steps"].film
+    assert [shot.line for shot in film.frames][1:4] == [1, 2, 3]
+
+
+def test_against_shows_two_films_on_one_slider(shell):
+    run(shell, "%%c faulty\nchar *p = malloc(9);\np[24] = 0x41;\nfree(p);\n")
+    result, captured = run(
+        shell, "%%c --film --against faulty\nchar *p = malloc(9);\np[8] = 0x41;\nfree(p);\n"
+    )
+    assert result.success
+    assert '"other"' in captured.outputs[-1].data["text/html"]
+
+
+def test_lines_of_a_check_lead_to_the_frames_of_its_film(shell):
+    cell = "char *p = malloc(9);\nfree(p);\nfree(p);\n"
+    _, captured = run(shell, f"%%c linked --film --check\n{cell}")
+    html = [output.data["text/html"] for output in captured.outputs]
+    targets = set(re.findall(r'<a href="#([\w-]+)" data-line="\d+">', html[-1]))
+    assert targets
+    assert all(target.startswith("film-linked-") for target in targets)
+    numbers = {int(target.rpartition("-")[2]) for target in targets}
+    film = shell.user_ns["linked"].film
+    assert {film[number].line for number in numbers} <= {1, 2, 3}
+    assert 'id="film-linked"' in html[1]
+
+
+def test_what_cannot_be_filmed_is_a_sentence(shell):
+    result, captured = run(shell, "%%c --film --flags -fsanitize=address\nreturn 0;\n")
+    assert not result.success
+    assert "leave -fsanitize out" in captured.stdout
+    assert "Traceback" not in captured.stdout
 
 
 START = """typedef struct { char *text; size_t len; } Str;

@@ -38,7 +38,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.usage = "heapscope trace [-o out.html] [--json] [--pprof FILE] [--depth N] -- PROGRAM …"
     parser.add_argument("-o", dest="output", metavar="out.html", type=Path, help="write a page")
     parser.add_argument("--json", action="store_true", help="write one JSON object, not text")
-    parser.add_argument("--pprof", metavar="FILE", type=Path, help="write a profile for go tool pprof")
+    parser.add_argument(
+        "--pprof", metavar="FILE", type=Path, help="write a profile for go tool pprof"
+    )
     parser.add_argument(
         "--depth",
         type=int,
@@ -49,7 +51,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", metavar="FOLDER", type=Path, help="keep the trace, for heapscope report FOLDER"
     )
-    parser.add_argument("program", metavar="PROGRAM", nargs=argparse.REMAINDER, help="and arguments")
+    parser.add_argument(
+        "program", metavar="PROGRAM", nargs=argparse.REMAINDER, help="and arguments"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

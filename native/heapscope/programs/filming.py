@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 FRAMES = 400
 
-_TAKEN = ("flags", "std", "stdin", "args", "env", "timeout")
+_BOTH = ("flags", "stdin", "args", "env", "timeout")
+_OF_C = ("std", "cc", "name")
 
 
 def record(text: str, language: str, options: Mapping[str, Any], frames: int = FRAMES) -> Film:
@@ -23,5 +24,6 @@ def record(text: str, language: str, options: Mapping[str, Any], frames: int = F
         raise ValueError("a film is of a C or a Go program; this one is C++")
     recorder = import_module("heapscope.recorders.gdb_recorder")
     function = recorder.record_go if language == "go" else recorder.record_c
-    taken = {name: options[name] for name in _TAKEN if options.get(name)}
+    names = _BOTH if language == "go" else _BOTH + _OF_C
+    taken = {name: options[name] for name in names if options.get(name)}
     return cast("Film", function(text, frames=frames, **taken))

@@ -70,7 +70,7 @@ class _Cell:
                 self._bench(text)
             else:
                 self._run(text, against)
-        except (runner.MissingToolError, ValueError) as error:
+        except (RuntimeError, ValueError) as error:  # a missing tool, what cannot be filmed
             raise UsageError(f"%%{self.magic}: {error}") from error
 
     # ------------------------------------------------------------ the modes
