@@ -390,6 +390,12 @@ def _decode(blocks: Array, heads: Array, order: Array) -> _Decoded:
     base[filled] = total[first[filled]] - step[first[filled]]
     start = heads["time"][order]
     time = total + (start - base)[block]
+    # no record is later than the beginning of the window's next filling: order is kept
+    limit = np.full(len(order), np.iinfo(np.uint64).max)
+    next_one = heads["window"][order][1:] == heads["window"][order][:-1]
+    next_one &= heads["kind"][order][1:] != Kind.SHARED
+    limit[:-1][next_one] = start[1:][next_one]
+    time = np.minimum(time, limit[block])
     thread = heads["thread"][order][block]
     names = op == Op.THREAD
     if names.any():
