@@ -4,7 +4,10 @@
 #include "heap.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <errno.h>
+#include <link.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +16,15 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { WORD = 8, HEADER = 16, PREV_INUSE = 1, MOST_LINKS = 1 << 20 };
+/* MORECORE: malloc.c, MMAP_AS_MORECORE_SIZE. */
+enum {
+    WORD = 8,
+    HEADER = 16,
+    PREV_INUSE = 1,
+    IS_MMAPPED = 2,
+    MOST_LINKS = 1 << 20,
+    MORECORE = 1 << 20
+};
 #define SIZE_BITS (~(uint64_t)7)
 
 static uint64_t load(uintptr_t at) {
@@ -26,24 +37,116 @@ static uint64_t load(uintptr_t at) {
 
 static void *find(void *handle, const char *name, const char **missing) {
     void *found = dlsym(handle, name);
-    if (found == NULL && *missing == NULL) *missing = name;
+    if (found == NULL && *missing == NULL)
+        *missing = name;
     return found;
+}
+
+/* The loader's own function (ELF Handling For Thread-Local Storage, 3.4). dlinfo's
+ * RTLD_DI_TLS_DATA says NULL until somebody has asked this one. */
+typedef struct {
+    unsigned long module, offset;
+} tls_index;
+extern void *__tls_get_addr(tls_index *index);
+
+/* The calling thread's variables of a copy. */
+static void *tls_of(const hs_copy *copy) {
+    tls_index index = {copy->tls_module, 0};
+    return __tls_get_addr(&index);
+}
+
+/* Find the writable data, which starts behind what the loader made read-only, and keep it. */
+static int keep_fresh(hs_copy *copy) {
+    struct link_map *map = NULL;
+    if (dlinfo(copy->handle, RTLD_DI_LINKMAP, &map) != 0)
+        return -1;
+    uintptr_t base = map->l_addr, page = (uintptr_t)sysconf(_SC_PAGESIZE), low = 0, high = 0;
+    const ElfW(Ehdr) *file = (const ElfW(Ehdr) *)base;
+    const ElfW(Phdr) *part = (const ElfW(Phdr) *)(base + file->e_phoff);
+    for (int i = 0; i < file->e_phnum; i++, part++) {
+        uintptr_t start = base + part->p_vaddr, end = start + part->p_memsz;
+        if (part->p_type == PT_LOAD && (part->p_flags & PF_W) != 0) {
+            if (low == 0)
+                low = start;
+            high = end;
+        } else if (part->p_type == PT_GNU_RELRO) {
+            low = end / page * page;
+        } else if (part->p_type == PT_TLS) {
+            copy->tls_size = part->p_memsz;
+        }
+    }
+    if (dlinfo(copy->handle, RTLD_DI_TLS_MODID, &copy->tls_module) != 0)
+        return -1;
+    if (low == 0 || low >= high || copy->tls_module == 0)
+        return -1;
+    copy->data = low;
+    copy->data_size = high - low;
+    copy->fresh = malloc(copy->data_size + copy->tls_size);
+    if (copy->fresh == NULL)
+        return -1;
+    memcpy(copy->fresh, (const void *)low, copy->data_size);
+    memcpy(copy->fresh + copy->data_size, tls_of(copy), copy->tls_size);
+    return 0;
+}
+
+/* The copies of closed heaps. */
+static pthread_mutex_t shelf_lock = PTHREAD_MUTEX_INITIALIZER;
+static hs_copy *shelf;
+static size_t shelf_count, shelf_room;
+
+/* Take a copy from the shelf and bring it to the state in which it was loaded; 0 when there is
+ * none. Of the thread's own data only this thread's matters: others get theirs when they start. */
+static int take_from_shelf(hs_copy *copy) {
+    pthread_mutex_lock(&shelf_lock);
+    int found = shelf_count > 0;
+    if (found)
+        *copy = shelf[--shelf_count];
+    pthread_mutex_unlock(&shelf_lock);
+    if (!found)
+        return 0;
+    memcpy((void *)copy->data, copy->fresh, copy->data_size);
+    memcpy(tls_of(copy), copy->fresh + copy->data_size, copy->tls_size);
+    return 1;
+}
+
+static void put_on_shelf(const hs_copy *copy) {
+    pthread_mutex_lock(&shelf_lock);
+    if (shelf_count == shelf_room) {
+        size_t room = shelf_room != 0 ? 2 * shelf_room : 16;
+        hs_copy *copies = realloc(shelf, room * sizeof *copies);
+        if (copies != NULL) {
+            shelf = copies;
+            shelf_room = room;
+        }
+    }
+    if (shelf_count < shelf_room)
+        shelf[shelf_count++] = *copy; /* else one fewer can be opened */
+    pthread_mutex_unlock(&shelf_lock);
 }
 
 int hs_open(hs_heap *heap, const hs_layout *layout, char *error, size_t room) {
     memset(heap, 0, sizeof *heap);
     heap->layout = *layout;
-    heap->handle = dlmopen(LM_ID_NEWLM, "libc.so.6", RTLD_NOW | RTLD_LOCAL);
-    if (heap->handle == NULL) {
-        const char *why = dlerror();
-        snprintf(error, room, "%s", why != NULL ? why : "dlmopen failed");
-        return -1;
+    hs_copy copy = {0};
+    if (!take_from_shelf(&copy)) {
+        copy.handle = dlmopen(LM_ID_NEWLM, "libc.so.6", RTLD_NOW | RTLD_LOCAL);
+        if (copy.handle == NULL) {
+            const char *why = dlerror();
+            snprintf(error, room, "%s", why != NULL ? why : "dlmopen failed");
+            return -1;
+        }
+        if (keep_fresh(&copy) != 0) {
+            snprintf(error, room, "this libc's data was not found");
+            dlclose(copy.handle);
+            return -1;
+        }
     }
+    heap->copy = copy;
     const char *missing = NULL;
     /* ISO C has no cast from an object's to a function's pointer; POSIX promises that they fit. */
 #define TAKE(field, name)                                                                          \
     do {                                                                                           \
-        void *found = find(heap->handle, name, &missing);                                          \
+        void *found = find(copy.handle, name, &missing);                                           \
         memcpy(&heap->field, &found, sizeof found);                                                \
     } while (0)
     TAKE(malloc_, "malloc");
@@ -62,8 +165,8 @@ int hs_open(hs_heap *heap, const hs_layout *layout, char *error, size_t room) {
 #undef TAKE
     if (missing != NULL) {
         snprintf(error, room, "this libc has no %s", missing);
-        dlclose(heap->handle);
-        heap->handle = NULL;
+        put_on_shelf(&copy);
+        heap->copy = (hs_copy){0};
         return -1;
     }
     return 0;
@@ -71,52 +174,92 @@ int hs_open(hs_heap *heap, const hs_layout *layout, char *error, size_t room) {
 
 static hs_heap *watched;
 
+static void blank(uintptr_t base, uintptr_t end) {
+    madvise((void *)base, end - base, MADV_DONTNEED);
+}
+
 void hs_close(hs_heap *heap) {
-    if (heap->handle == NULL) return;
-    if (watched == heap) watched = NULL;
-    for (size_t i = 0; i < heap->piece_count; i++) {
-        hs_piece *piece = &heap->pieces[i];
-        madvise((void *)piece->base, piece->end - piece->base, MADV_DONTNEED);
-    }
-    dlclose(heap->handle);
+    if (heap->copy.handle == NULL)
+        return;
+    if (watched == heap)
+        watched = NULL;
+    for (size_t i = 0; i < heap->piece_count; i++)
+        blank(heap->pieces[i].base, heap->pieces[i].end);
+    for (size_t i = 0; i < heap->mapped_count; i++)
+        blank(heap->mapped[i].base, heap->mapped[i].base + heap->mapped[i].length);
+    put_on_shelf(&heap->copy);
     free(heap->words);
     free(heap->pieces);
+    free(heap->mapped);
+    free(heap->tables);
     memset(heap, 0, sizeof *heap);
 }
 
 /* ---- finding the arena and its pieces */
 
-static int add_piece(hs_heap *heap, hs_piece piece) {
-    if (heap->piece_count == heap->piece_room) {
-        size_t room = heap->piece_room != 0 ? 2 * heap->piece_room : 64;
-        hs_piece *pieces = realloc(heap->pieces, room * sizeof *pieces);
-        if (pieces == NULL) return -1;
-        heap->pieces = pieces;
-        heap->piece_room = room;
-    }
-    heap->pieces[heap->piece_count++] = piece;
+/* Make room for one more element; 0, or -1 when there is no memory. */
+static int grow(void **array, size_t count, size_t *room, size_t size) {
+    if (count < *room)
+        return 0;
+    size_t wanted = *room != 0 ? 2 * *room : 64;
+    void *larger = realloc(*array, wanted * size);
+    if (larger == NULL)
+        return -1;
+    *array = larger;
+    *room = wanted;
     return 0;
 }
+#define ROOM(array, count, room) grow((void **)&(array), count, &(room), sizeof *(array))
 
-/* In an arena that was used once, every empty bin is a list of its own header, and the arena's
- * top has been made. One block may be on a bin already. */
-static int is_arena(const hs_heap *heap, uintptr_t at) {
+static void add_piece(hs_heap *heap, hs_piece piece) {
+    if (ROOM(heap->pieces, heap->piece_count, heap->piece_room) == 0)
+        heap->pieces[heap->piece_count++] = piece;
+}
+
+/* Whether main_arena is at `at`: its top was made, its ring leads back to it, over one thread arena
+ * at most, and all but a few bins are empty, that is, lists of their own header. */
+static int is_main_arena(const hs_heap *heap, uintptr_t at) {
     const hs_layout *layout = &heap->layout;
+    uintptr_t next = load(at + layout->next);
+    if (load(at + layout->top) == 0)
+        return 0;
+    if (next != at && next % layout->heap_max != layout->heap_info)
+        return 0;
     size_t empty = 0;
     for (size_t i = 0; i + 1 < layout->bins_number; i += 2) {
         uintptr_t slot = at + layout->bins + WORD * i, header = slot - HEADER;
         empty += load(slot) == header && load(slot + WORD) == header;
     }
-    return empty + 4 >= layout->bins_number / 2 && load(at + layout->top) != 0;
+    return empty + 4 >= layout->bins_number / 2 && load(next + layout->next) == at;
 }
 
-int hs_locate(hs_heap *heap, uintptr_t low, uintptr_t high) {
-    low = (low + WORD - 1) / WORD * WORD;
-    for (uintptr_t at = low; at + heap->layout.arena_size <= high; at += WORD) {
-        if (!is_arena(heap, at)) continue;
-        heap->main_arena = at;
-        heap->ready = 1;
-        return 1;
+static void locate(hs_heap *heap) {
+    const hs_layout *layout = &heap->layout;
+    uintptr_t at = (heap->copy.data + WORD - 1) / WORD * WORD;
+    uintptr_t end = heap->copy.data + heap->copy.data_size;
+    if (layout->arena_size == 0)
+        return; /* this version is not known */
+    for (; !heap->ready && at + layout->arena_size <= end; at += WORD) {
+        heap->ready = is_main_arena(heap, at);
+        heap->main_arena = heap->ready ? at : 0;
+    }
+}
+
+static int is_table_size(const hs_layout *layout, uint64_t word) {
+    int fits = 0;
+    for (size_t k = 0; k < HS_MOST_TABLE_SIZES; k++)
+        fits |= layout->table_chunks[k] != 0 && (word & SIZE_BITS) == layout->table_chunks[k];
+    return fits;
+}
+
+/* Where the piece starts whose first chunk is the calling thread's tcache table; 0 for none. */
+static uintptr_t table_piece(const hs_heap *heap) {
+    enum { PAGE = 4096 };
+    uintptr_t tls = (uintptr_t)tls_of(&heap->copy);
+    for (size_t i = 0; i + WORD <= heap->copy.tls_size; i += WORD) {
+        uintptr_t user = load(tls + i);
+        if (user % PAGE == HEADER && is_table_size(&heap->layout, load(user - WORD)))
+            return user - HEADER;
     }
     return 0;
 }
@@ -128,7 +271,8 @@ static void follow_top(hs_heap *heap) {
     uintptr_t arena = heap->main_arena;
     uintptr_t top = load(arena + heap->layout.top);
     size_t system_mem = load(arena + heap->layout.system_mem), grown;
-    if (system_mem == heap->system_mem) return;
+    if (system_mem == heap->system_mem)
+        return;
     grown = system_mem - heap->system_mem;
     heap->system_mem = system_mem;
     uintptr_t end = top + (load(top + WORD) & SIZE_BITS);
@@ -139,63 +283,127 @@ static void follow_top(hs_heap *heap) {
             return;
         }
     }
+    /* The first call may have taken two: one for the tcache table, one for what was asked for. */
+    uintptr_t table = heap->piece_count == 0 ? table_piece(heap) : 0;
+    if (table != 0 && table != end - grown && grown > MORECORE) {
+        grown -= MORECORE;
+        add_piece(
+            heap,
+            (hs_piece){.base = table, .end = table + MORECORE, .first = table, .arena = arena});
+    }
     uintptr_t base = end - grown;
     add_piece(heap, (hs_piece){.base = base, .end = end, .first = base, .arena = arena});
 }
 
-int hs_add_thread_heap(hs_heap *heap, uintptr_t base, uintptr_t first, uintptr_t arena,
-                       size_t length) {
-    for (size_t i = 0; i < heap->piece_count; i++) {
-        if (heap->pieces[i].base != base) continue;
-        heap->pieces[i].end = base + length;
-        return 0;
+/* Find the heaps of the thread arenas: main_arena's ring leads to the arenas, an arena's top to its
+ * newest heap, and that to the ones before (arena.c). They come and go, so each time anew. */
+static void follow_threads(hs_heap *heap) {
+    enum { MOST_ARENAS = 1024, MOST_HEAPS = 4096 };
+    const hs_layout *layout = &heap->layout;
+    size_t kept = 0;
+    for (size_t i = 0; i < heap->piece_count; i++)
+        if (!heap->pieces[i].thread)
+            heap->pieces[kept++] = heap->pieces[i];
+    heap->piece_count = kept;
+    uintptr_t arena = load(heap->main_arena + layout->next);
+    for (int n = 0; n < MOST_ARENAS && arena != heap->main_arena && arena != 0; n++) {
+        uintptr_t base = load(arena + layout->top) / layout->heap_max * layout->heap_max;
+        for (int m = 0; m < MOST_HEAPS && base != 0; m++) {
+            int first = arena == base + layout->heap_info;
+            uintptr_t start = base + (first ? layout->thread_first : layout->heap_info);
+            add_piece(heap, (hs_piece){.base = base,
+                                       .end = base + load(base + layout->heap_size),
+                                       .first = (start + HEADER - 1) / HEADER * HEADER,
+                                       .arena = arena,
+                                       .thread = 1});
+            base = load(base + layout->heap_prev);
+        }
+        arena = load(arena + layout->next);
     }
-    return add_piece(heap, (hs_piece){.base = base,
-                                      .end = base + length,
-                                      .first = first,
-                                      .arena = arena,
-                                      .thread = 1});
-}
-
-int hs_add_table(hs_heap *heap, uintptr_t user) {
-    if (heap->table_count == HS_MOST_TABLES) return -1;
-    heap->tables[heap->table_count++] = user;
-    return 0;
-}
-
-/* ---- the words that only the allocator may write */
-
-static void keep(hs_heap *heap, uintptr_t at) {
-    if (heap->word_count == heap->word_room) {
-        size_t room = heap->word_room != 0 ? 2 * heap->word_room : 1024;
-        hs_word *words = realloc(heap->words, room * sizeof *words);
-        if (words == NULL) return; /* fewer words are watched: nothing else is lost */
-        heap->words = words;
-        heap->word_room = room;
+    /* The newest came first; a reader wants to meet them in the order in which they came up. */
+    for (size_t i = kept, j = heap->piece_count; i + 1 < j; i++) {
+        hs_piece other = heap->pieces[--j];
+        heap->pieces[j] = heap->pieces[i];
+        heap->pieces[i] = other;
     }
-    heap->words[heap->word_count++] = (hs_word){at, load(at)};
-}
-
-static void keep_all(hs_heap *heap, uintptr_t at, size_t size) {
-    for (size_t i = 0; i + WORD <= size; i += WORD) keep(heap, at + i);
 }
 
 static const hs_piece *piece_of(const hs_heap *heap, uintptr_t at) {
     for (size_t i = 0; i < heap->piece_count; i++) {
         const hs_piece *piece = &heap->pieces[i];
-        if (piece->base <= at && at + 2 * HEADER <= piece->end) return piece;
+        if (piece->base <= at && at + 2 * HEADER <= piece->end)
+            return piece;
     }
     return NULL;
 }
 
+/* The calling thread's table: its TLS has a pointer to it, and no other to a chunk of such a size.
+ */
+static void follow_table(hs_heap *heap) {
+    const hs_layout *layout = &heap->layout;
+    uintptr_t tls = (uintptr_t)tls_of(&heap->copy);
+    for (size_t i = 0; tls != 0 && i + WORD <= heap->copy.tls_size; i += WORD) {
+        uintptr_t user = load(tls + i);
+        if (user < HEADER || user % HEADER != 0 || !piece_of(heap, user - HEADER))
+            continue;
+        int known = 0;
+        for (size_t k = 0; k < heap->table_count; k++)
+            known |= user == heap->tables[k];
+        if (known || !is_table_size(layout, load(user - WORD)))
+            continue;
+        if (ROOM(heap->tables, heap->table_count, heap->table_room) == 0)
+            heap->tables[heap->table_count++] = user;
+    }
+}
+
+/* Blocks with a mapping of their own: one goes, one comes. */
+static void unmapped(hs_heap *heap, uintptr_t user) {
+    for (size_t i = 0; i < heap->mapped_count; i++) {
+        if (heap->mapped[i].user != user)
+            continue;
+        size_t behind = --heap->mapped_count - i;
+        memmove(&heap->mapped[i], &heap->mapped[i + 1], behind * sizeof heap->mapped[i]);
+        return;
+    }
+}
+
+static void mapped(hs_heap *heap, uintptr_t user) {
+    const hs_layout *layout = &heap->layout;
+    uint64_t size = load(user - WORD), before = load(user - HEADER) & layout->mmap_offset_mask;
+    if (!(size & IS_MMAPPED))
+        return;
+    if (ROOM(heap->mapped, heap->mapped_count, heap->mapped_room) != 0)
+        return;
+    hs_mapped block = {.user = user,
+                       .base = user - HEADER - before,
+                       .length = before + (size & SIZE_BITS) + layout->mmap_extra};
+    heap->mapped[heap->mapped_count++] = block;
+}
+
+/* ---- the words that only the allocator may write */
+
+static void keep(hs_heap *heap, uintptr_t at) {
+    if (ROOM(heap->words, heap->word_count, heap->word_room) != 0)
+        return; /* fewer words are watched: nothing else is lost */
+    heap->words[heap->word_count++] = (hs_word){at, load(at)};
+}
+
+static void keep_all(hs_heap *heap, uintptr_t at, size_t size) {
+    for (size_t i = 0; i + WORD <= size; i += WORD)
+        keep(heap, at + i);
+}
+
 static void keep_chunks(hs_heap *heap, const hs_piece *piece) {
     uintptr_t at = piece->first, top = load(piece->arena + heap->layout.top);
-    if (piece->thread) keep_all(heap, piece->base, 4 * WORD); /* heap_info */
+    if (piece->thread)
+        keep_all(heap, piece->base, 4 * WORD); /* heap_info */
     while (at + HEADER <= piece->end) {
         uint64_t word = load(at + WORD), size = word & SIZE_BITS;
-        if (!(word & PREV_INUSE)) keep(heap, at); /* prev_size, valid behind a free chunk */
+        if (!(word & PREV_INUSE))
+            keep(heap, at); /* prev_size, valid behind a free chunk */
         keep(heap, at + WORD);
-        if (at == top || size < HEADER || size > piece->end - at) break;
+        if (at == top || size < HEADER || size > piece->end - at)
+            break;
         at += size;
     }
 }
@@ -242,11 +450,23 @@ static void keep_arena(hs_heap *heap, uintptr_t arena) {
 
 void hs_remember(hs_heap *heap) {
     heap->word_count = 0;
-    if (!heap->ready) return;
+    if (!heap->ready)
+        locate(heap);
+    if (!heap->ready)
+        return;
     follow_top(heap);
-    if (!heap->check) return;
-    for (size_t i = 0; i < heap->piece_count; i++) keep_chunks(heap, &heap->pieces[i]);
-    for (size_t i = 0; i < heap->table_count; i++) keep_tcache(heap, heap->tables[i]);
+    follow_threads(heap);
+    follow_table(heap);
+    if (!heap->check)
+        return;
+    for (size_t i = 0; i < heap->mapped_count; i++) {
+        keep(heap, heap->mapped[i].user - HEADER);
+        keep(heap, heap->mapped[i].user - WORD);
+    }
+    for (size_t i = 0; i < heap->piece_count; i++)
+        keep_chunks(heap, &heap->pieces[i]);
+    for (size_t i = 0; i < heap->table_count; i++)
+        keep_tcache(heap, heap->tables[i]);
     keep_arena(heap, heap->main_arena);
     for (size_t i = 0; i < heap->piece_count; i++) {
         const hs_piece *piece = &heap->pieces[i];
@@ -258,7 +478,8 @@ void hs_remember(hs_heap *heap) {
 
 int hs_sound(hs_heap *heap) {
     for (size_t i = 0; i < heap->word_count; i++) {
-        if (load(heap->words[i].at) == heap->words[i].value) continue;
+        if (load(heap->words[i].at) == heap->words[i].value)
+            continue;
         heap->bad = heap->words[i];
         return 0;
     }
@@ -269,114 +490,155 @@ int hs_sound(hs_heap *heap) {
 
 static int enter(hs_heap *heap) {
     heap->refused = heap->check && !hs_sound(heap);
-    if (heap->refused) return 0;
+    if (heap->refused)
+        return 0;
     *heap->errno_() = errno; /* the private libc has an errno of its own */
     return 1;
 }
 
-static void leave(hs_heap *heap) {
+/* `gone` is the block that the call was given and `block` the one it returned; 0 for none. */
+static void leave(hs_heap *heap, const void *gone, const void *block) {
     int error = *heap->errno_();
+    if (gone != NULL)
+        unmapped(heap, (uintptr_t)gone);
+    if (block != NULL)
+        mapped(heap, (uintptr_t)block);
     hs_remember(heap);
     errno = error;
 }
 
-#define CALL(type, none, call)                                                                     \
+#define ALLOCATE(type, call)                                                                       \
     do {                                                                                           \
-        if (!enter(heap)) return none;                                                             \
+        if (!enter(heap))                                                                          \
+            return NULL;                                                                           \
         type result = heap->call;                                                                  \
-        leave(heap);                                                                               \
+        leave(heap, NULL, result);                                                                 \
+        return result;                                                                             \
+    } while (0)
+
+#define ASK(type, call)                                                                            \
+    do {                                                                                           \
+        if (!enter(heap))                                                                          \
+            return 0;                                                                              \
+        type result = heap->call;                                                                  \
+        leave(heap, NULL, NULL);                                                                   \
+        return result;                                                                             \
+    } while (0)
+
+/* A failed realloc leaves the block as it was; to size 0 it frees, and returns NULL as well. */
+#define RESIZE(some, call)                                                                         \
+    do {                                                                                           \
+        if (!enter(heap))                                                                          \
+            return NULL;                                                                           \
+        void *result = heap->call;                                                                 \
+        leave(heap, result != NULL || !(some) ? block : NULL, result);                             \
         return result;                                                                             \
     } while (0)
 
 void *hs_malloc(hs_heap *heap, size_t size) {
-    CALL(void *, NULL, malloc_(size));
+    ALLOCATE(void *, malloc_(size));
 }
 
 void *hs_calloc(hs_heap *heap, size_t number, size_t size) {
-    CALL(void *, NULL, calloc_(number, size));
+    ALLOCATE(void *, calloc_(number, size));
 }
 
 void *hs_realloc(hs_heap *heap, void *block, size_t size) {
-    CALL(void *, NULL, realloc_(block, size));
+    RESIZE(size != 0, realloc_(block, size));
 }
 
 void *hs_reallocarray(hs_heap *heap, void *block, size_t number, size_t size) {
-    CALL(void *, NULL, reallocarray_(block, number, size));
+    RESIZE(number != 0 && size != 0, reallocarray_(block, number, size));
 }
 
 void *hs_aligned_alloc(hs_heap *heap, size_t alignment, size_t size) {
-    CALL(void *, NULL, aligned_alloc_(alignment, size));
+    ALLOCATE(void *, aligned_alloc_(alignment, size));
 }
 
 int hs_posix_memalign(hs_heap *heap, void **block, size_t alignment, size_t size) {
-    CALL(int, 0, posix_memalign_(block, alignment, size));
+    if (!enter(heap))
+        return 0;
+    int result = heap->posix_memalign_(block, alignment, size);
+    leave(heap, NULL, result == 0 ? *block : NULL);
+    return result;
 }
 
 void *hs_memalign(hs_heap *heap, size_t alignment, size_t size) {
-    CALL(void *, NULL, memalign_(alignment, size));
+    ALLOCATE(void *, memalign_(alignment, size));
 }
 
 char *hs_strdup(hs_heap *heap, const char *text) {
-    CALL(char *, NULL, strdup_(text));
+    ALLOCATE(char *, strdup_(text));
 }
 
 void hs_free(hs_heap *heap, void *block) {
-    if (!enter(heap)) return;
+    if (!enter(heap))
+        return;
     heap->free_(block);
-    leave(heap);
+    leave(heap, block, NULL);
 }
 
 size_t hs_malloc_usable_size(hs_heap *heap, void *block) {
-    CALL(size_t, 0, usable_(block));
+    ASK(size_t, usable_(block));
 }
 
 int hs_malloc_trim(hs_heap *heap, size_t pad) {
-    CALL(int, 0, trim_(pad));
+    ASK(int, trim_(pad));
 }
 
 int hs_mallopt(hs_heap *heap, int parameter, int value) {
-    CALL(int, 0, mallopt_(parameter, value));
+    ASK(int, mallopt_(parameter, value));
 }
 
 /* ---- a child that may die */
 
 static int watched_file = -1;
-static const hs_range *further;
-static size_t further_count;
 
 static int put(int fd, const void *data, size_t size) {
     const char *from = data;
     while (size > 0) {
         ssize_t done = write(fd, from, size);
-        if (done < 0 && errno == EINTR) continue;
-        if (done <= 0) return -1;
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return -1;
         from += done;
         size -= (size_t)done;
     }
     return 0;
 }
 
-static int put_record(int fd, uint64_t kind, uintptr_t at, uint64_t length, const void *data) {
-    uint64_t head[3] = {kind, at, length};
-    if (put(fd, head, sizeof head) != 0) return -1;
-    return data != NULL ? put(fd, data, length) : 0;
+/* Write a record, or none of it when its bytes cannot be read. */
+static int put_record(int fd, uint64_t kind, uintptr_t at, uint64_t length, uint64_t bytes) {
+    uint64_t head[4] = {kind, at, length, bytes};
+    off_t start = lseek(fd, 0, SEEK_CUR);
+    if (put(fd, head, sizeof head) == 0 && put(fd, (const void *)at, bytes) == 0)
+        return 0;
+    lseek(fd, start, SEEK_SET);
+    return -1;
 }
 
 int hs_dump(hs_heap *heap, int fd, int signal) {
+    enum { MOST_OF_A_BLOCK = 1 << 20 };
+    const hs_layout *layout = &heap->layout;
     int failed = 0;
-    if (heap->ready) {
-        uintptr_t arena = heap->main_arena;
-        failed |= put_record(fd, 0, arena, heap->layout.arena_size, (const void *)arena);
-    }
+    if (heap->ready)
+        failed |= put_record(fd, 0, heap->main_arena, layout->arena_size, layout->arena_size);
     for (size_t i = 0; i < heap->piece_count; i++) {
         const hs_piece *piece = &heap->pieces[i];
-        failed |= put_record(fd, 1, piece->base, piece->end - piece->base,
-                             (const void *)piece->base);
+        size_t length = piece->end - piece->base;
+        failed |= put_record(fd, piece->thread ? 4 : 1, piece->base, length, length);
     }
-    for (size_t i = 0; i < further_count; i++)
-        failed |= put_record(fd, 2, further[i].base, further[i].end - further[i].base,
-                             (const void *)further[i].base);
-    failed |= put_record(fd, 3, 0, (uint64_t)signal, NULL);
+    for (size_t i = 0; i < heap->mapped_count; i++) {
+        const hs_mapped *block = &heap->mapped[i];
+        size_t bytes = block->user - block->base + MOST_OF_A_BLOCK;
+        if (bytes > block->length)
+            bytes = block->length;
+        failed |= put_record(fd, 2, block->base, block->length, bytes);
+    }
+    for (size_t i = 0; i < heap->table_count; i++)
+        failed |= put_record(fd, 5, heap->tables[i], 0, 0);
+    failed |= put_record(fd, 3, 0, (uint64_t)signal, 0);
     return failed;
 }
 
@@ -385,7 +647,8 @@ static void last_words(int number) {
     signal(number, SIG_DFL);
     if (watched != NULL) {
         /* The call that dies may have taken a new piece just before. */
-        if (watched->ready) follow_top(watched);
+        if (watched->ready)
+            follow_top(watched);
         hs_dump(watched, watched_file, number);
     }
     raise(number);
@@ -400,17 +663,17 @@ int hs_on_death(hs_heap *heap, int fd) {
     memset(&act, 0, sizeof act);
     act.sa_handler = last_words;
     act.sa_flags = SA_ONSTACK | SA_NODEFER;
+    /* last_words may have to add a piece, and must not call malloc then. */
+    if (ROOM(heap->pieces, heap->piece_count, heap->piece_room) != 0)
+        return -1;
     watched = heap;
     watched_file = fd;
-    if (sigaltstack(&own, NULL) != 0) return -1;
+    if (sigaltstack(&own, NULL) != 0)
+        return -1;
     for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++)
-        if (sigaction(deadly[i], &act, NULL) != 0) return -1;
+        if (sigaction(deadly[i], &act, NULL) != 0)
+            return -1;
     return 0;
-}
-
-void hs_watch(const hs_range *ranges, size_t count) {
-    further = ranges;
-    further_count = count;
 }
 
 int hs_die_with_parent(void) {

@@ -12,41 +12,61 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HS_MOST_TABLES 16
+#define HS_MOST_TABLE_SIZES 4
 
-/* Offsets in bytes; numbers of entries. fast_number is 0 where there are no fastbins. */
+/* Offsets and sizes in bytes; numbers of entries. fast_number is 0 where there are no fastbins;
+ * table_chunks are the sizes that the chunk of a tcache table may have, 0 behind the last. */
 typedef struct {
-    size_t arena_size, fast, fast_number, top, bins, bins_number, system_mem;
+    size_t arena_size, fast, fast_number, top, bins, bins_number, next, system_mem;
     size_t table_size, entries, entries_number, min_large;
+    size_t table_chunks[HS_MOST_TABLE_SIZES];
+    size_t heap_max, heap_info, ar_ptr, heap_prev, heap_size, thread_first;
+    size_t mmap_extra, mmap_offset_mask;
     int safe_linking, link_shift;
 } hs_layout;
 
 /* A range that an arena hands out. */
 typedef struct {
-    uintptr_t base, end;  /* of the mapping */
-    uintptr_t first;      /* where its first chunk starts */
-    uintptr_t arena;      /* its malloc_state */
-    int thread;           /* 1: the heap of a thread arena */
+    uintptr_t base, end; /* of the mapping */
+    uintptr_t first;     /* where its first chunk starts */
+    uintptr_t arena;     /* its malloc_state */
+    int thread;          /* 1: the heap of a thread arena */
 } hs_piece;
+
+/* A block that has a mapping of its own. */
+typedef struct {
+    uintptr_t user, base;
+    size_t length; /* of the mapping, which starts at `base` */
+} hs_mapped;
 
 typedef struct {
     uintptr_t at;
     uint64_t value;
 } hs_word;
 
+/* A copy of the libc, and what it holds before its first call. */
 typedef struct {
     void *handle;
-    int ready;              /* main_arena is known */
-    int check;              /* compare before and remember after each call */
-    int refused;            /* the last call was not made */
-    hs_word bad;            /* the word that was written, and what it held */
+    uintptr_t data; /* its writable data */
+    size_t data_size, tls_size, tls_module;
+    unsigned char *fresh; /* data_size bytes, then the tls_size of a thread */
+} hs_copy;
+
+typedef struct {
+    hs_copy copy;
+    int ready;   /* main_arena is known */
+    int check;   /* compare before and remember after each call */
+    int refused; /* the last call was not made */
+    hs_word bad; /* the word that was written, and what it held */
     uintptr_t main_arena;
-    size_t system_mem;      /* of main_arena, after the last call */
+    size_t system_mem; /* of main_arena, after the last call */
     hs_layout layout;
     hs_piece *pieces;
     size_t piece_count, piece_room;
-    uintptr_t tables[HS_MOST_TABLES];
-    size_t table_count;
+    hs_mapped *mapped; /* in the order in which they were mapped */
+    size_t mapped_count, mapped_room;
+    uintptr_t *tables; /* user addresses of the tcache tables, one to a thread */
+    size_t table_count, table_room;
     hs_word *words;
     size_t word_count, word_room;
     /* the private libc's functions */
@@ -65,21 +85,18 @@ typedef struct {
     int *(*errno_)(void);
 } hs_heap;
 
-/* Open a heap; 0, or -1 with the loader's words in `error` (`room` bytes). */
+/* Open a heap; 0, or -1 with the loader's words in `error` (`room` bytes).
+ *
+ * The loader cannot take back the static TLS of a copy unless the copy opened last is closed first
+ * (dl-close.c, _dl_close_worker), so a closed heap's copy is kept, and the next heap gets it in the
+ * state in which it was loaded. */
 int hs_open(hs_heap *heap, const hs_layout *layout, char *error, size_t room);
-/* Close it. Its pieces stay readable as zeros, so that an old pointer is wrong but not deadly. */
+/* Close it. Its blocks stay readable as zeros, so that an old pointer is wrong but not deadly. */
 void hs_close(hs_heap *heap);
 
-/* Look for main_arena in [low, high), libc's writable data; 1 when it was found. */
-int hs_locate(hs_heap *heap, uintptr_t low, uintptr_t high);
-/* Tell of the heap of a thread arena; 0, or -1 when there is no memory for one more. */
-int hs_add_thread_heap(hs_heap *heap, uintptr_t base, uintptr_t first, uintptr_t arena,
-                       size_t length);
-/* Tell of a tcache table; 0, or -1 when there is no room for one more. */
-int hs_add_table(hs_heap *heap, uintptr_t user);
 /* Compare; 1 when all words are as the last call left them, else 0 and `bad` is set. */
 int hs_sound(hs_heap *heap);
-/* Bring pieces and words up to date: after a call that was made elsewhere, or what Python found. */
+/* Bring everything up to date; each call does it at its end. */
 void hs_remember(hs_heap *heap);
 
 /* The calls. Each compares first (`refused` says that it was not made), sets errno as C does,
@@ -97,16 +114,13 @@ size_t hs_malloc_usable_size(hs_heap *heap, void *block);
 int hs_malloc_trim(hs_heap *heap, size_t pad);
 int hs_mallopt(hs_heap *heap, int parameter, int value);
 
-/* For a child that may die: on a deadly signal, write the bytes of `heap`'s pieces, of its arena
- * and of `count` further ranges to the file `fd`, then die of the signal. A record is three
- * little-endian 64-bit words (kind, address, length) and the bytes; kind 0 is main_arena, 1 a piece,
- * 2 a further range, 3 the end (length: the signal). */
-typedef struct {
-    uintptr_t base, end;
-} hs_range;
+/* For a child that may die: on a deadly signal, write what `heap` holds to the file `fd`, then die
+ * of the signal. A record is four little-endian 64-bit words (kind, address, length, bytes written)
+ * and the bytes. Kinds: 0 main_arena, 1 a piece of it, 2 the mapping of one block, 3 the end
+ * (length: the signal), 4 a piece of a thread arena, 5 a tcache table (only its address). What
+ * could not be read is left out. */
 int hs_on_death(hs_heap *heap, int fd);
-void hs_watch(const hs_range *ranges, size_t count);
-/* Write the same record now; 0, or -1 when a write failed. */
+/* Write the same record now; 0, or -1 when a part is missing. */
 int hs_dump(hs_heap *heap, int fd, int signal);
 
 /* Make this process end with its parent (prctl PR_SET_PDEATHSIG); 0 or -1. */

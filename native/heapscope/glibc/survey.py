@@ -220,11 +220,17 @@ def _mmapped(scene: Scene, span: Span) -> list[Piece]:
         for user, asked in scene.reading.blocks.items()
         if asked.freed is None and span.base <= user - HEADER < span.end
     )
+    # Where the mapping of each begins: an aligned block may lie far behind (its prev_size says it).
+    begins = {start: start - (span.u64(start) & layout.mmap_offset_mask) for start in live}
     pieces: list[Piece] = []
     begin = span.base
     while begin + HEADER < span.end:
-        at = next((start for start in live if begin <= start < begin + PAGE), begin)
-        following = next((start // PAGE * PAGE for start in live if start >= begin + PAGE), None)
+        at = next((start for start in live if begins[start] == begin), None)
+        if at is None:
+            at = next((start for start in live if begin <= start < begin + PAGE), begin)
+        following = next(
+            (begins[s] // PAGE * PAGE for s in live if begins[s] >= begin + PAGE), None
+        )
         word = span.u64(at + WORD)
         length = at - begin + (word & ~7) + layout.mmap_extra
         right = bool(word & M) and not word & 8 and length >= PAGE and length % PAGE == 0

@@ -18,16 +18,17 @@ import sys
 import time
 import traceback
 import warnings
+from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from heapscope._heap import ffi
 from heapscope._heap import lib as C  # noqa: N812 (it is the C side)
 from heapscope.glibc.decode import decode
 from heapscope.glibc.reading import Mapping, RawPointer, Reading
+from heapscope.model.canonical import Canon
 from heapscope.model.snapshot import Snapshot, Stop
 from heapscope.recorders.calls import Calls, from_json, to_json
-from heapscope.recorders.heap import Heap, HeapError, _arch
+from heapscope.recorders.heap import Heap, HeapError, _arch, _version
 
 if TYPE_CHECKING:
     from typing import Self
@@ -119,27 +120,24 @@ class child:  # noqa: N801 (used like a function: with heapscope.child() as c)
         sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         self._watched: Heap | None = None
-        self._ranges: Any = ffi.NULL
         heap = Heap.last() if Heap.last is not None else None
         if heap is not None and not heap.closed:
             self._watch(heap)
         from heapscope.recorders import heap as module
 
         for other in list(module._open):
-            other._c.check = 0
-            other._in_child = self._logger(other)
+            self._adopt(other)
+        Heap.adopt = self._adopt
+
+    def _adopt(self, heap: Heap) -> None:
+        """Let every call through, and log it."""
+        heap._c.check = 0
+        heap._in_child = self._logger(heap)
 
     def _watch(self, heap: Heap) -> None:
         self._watched = heap
         self._write({"heap": id(heap)})
         C.hs_on_death(heap._c, self._dump)
-        self._tell_ranges(list(heap._mmaps.values()))
-
-    def _tell_ranges(self, ranges: list[tuple[int, int]]) -> None:
-        self._ranges = ffi.new("hs_range[]", max(len(ranges), 1))
-        for index, (base, length) in enumerate(ranges):
-            self._ranges[index].base, self._ranges[index].end = base, base + length
-        C.hs_watch(self._ranges, len(ranges))
 
     def _logger(self, heap: Heap) -> Any:
         def log(entry: dict[str, Any]) -> None:
@@ -147,7 +145,6 @@ class child:  # noqa: N801 (used like a function: with heapscope.child() as c)
                 self._watch(heap)
             if "made" in entry:
                 self._write({"made": to_json(entry["made"])})
-                self._tell_ranges(entry["ranges"])
             else:
                 self._write(entry)
 
@@ -242,8 +239,10 @@ class child:  # noqa: N801 (used like a function: with heapscope.child() as c)
         entries = [json.loads(line) for line in _whole(self._log).splitlines()]
         heap, calls, names = None, Calls(), []
         failed = about = None
+        seen = False  # whether it used a private heap
         for entry in entries:
             if "heap" in entry:
+                seen = True
                 heap = _heap_with_id(entry["heap"])
                 calls = heap._calls.copy() if heap is not None else Calls()
             if "about" in entry:
@@ -258,29 +257,29 @@ class child:  # noqa: N801 (used like a function: with heapscope.child() as c)
                 calls.add(from_json(entry["made"]))
                 about = None
             failed = entry.get("error", failed)
-        if heap is not None:
+        if seen:
             self.snapshot = self._snapshot(heap, calls, names, about)
         return failed
 
     def _snapshot(
-        self, heap: Heap, calls: Calls, names: list[tuple[str, str, int]], about: str | None
+        self, heap: Heap | None, calls: Calls, names: list[tuple[str, str, int]], about: str | None
     ) -> Snapshot | None:
-        ranges, arena = _records(_whole(self._dump), heap)
+        ranges, arena, tables = _records(_whole(self._dump))
         if not ranges and arena is None:
             return None
         known = set(calls.blocks)
         reading = Reading(
-            glibc=heap.glibc,
+            glibc=_version(),
             arch=_arch(),
-            mappings=tuple(ranges),
+            mappings=ranges,
             main_arena=arena,
-            tcache=tuple(heap._tables),
+            tcache=tables,
             blocks=dict(calls.blocks),
             pointers=tuple(RawPointer(n, t, a) for n, t, a in names if a in known),
             complete=True,
             stop=self._stop(about),
         )
-        return decode(reading, None, copy.deepcopy(heap._canon))
+        return decode(reading, None, Canon() if heap is None else copy.deepcopy(heap._canon))
 
     def _stop(self, about: str | None) -> Stop:
         if self.timed_out:
@@ -311,26 +310,25 @@ def _heap_with_id(number: int) -> Heap | None:
     return next((h for h in module._open if id(h) == number), None)
 
 
-def _records(data: bytes, heap: Heap) -> tuple[list[Mapping], tuple[int, bytes] | None]:
-    """Read what ``hs_dump`` wrote."""
-    threads = {
-        int(heap._c.pieces[i].base) for i in range(heap._c.piece_count) if heap._c.pieces[i].thread
-    }
+def _records(
+    data: bytes,
+) -> tuple[tuple[Mapping, ...], tuple[int, bytes] | None, tuple[int, ...]]:
+    """Read what ``hs_dump`` wrote: mappings, main_arena, tcache tables."""
+    kinds = {1: "heap", 2: "mmap", 4: "thread heap"}
     ranges: list[Mapping] = []
+    tables: list[int] = []
     arena = None
     at = 0
-    while at + 24 <= len(data):
-        kind, base, length = struct.unpack_from("<QQQ", data, at)
-        at += 24
+    while at + 32 <= len(data):
+        kind, base, length, stored = struct.unpack_from("<QQQQ", data, at)
+        part = data[at + 32 : at + 32 + stored]
+        at += 32 + stored
         if kind == 3:
             break
-        part = data[at : at + length]
-        at += length
         if kind == 0:
             arena = base, part
-        elif kind == 1:
-            what = "thread heap" if base in threads else "heap"
-            ranges.append(Mapping.trimmed(base, part, what))
+        elif kind == 5:
+            tables.append(base)
         else:
-            ranges.append(Mapping.trimmed(base, part, "mmap"))
-    return ranges, arena
+            ranges.append(replace(Mapping.trimmed(base, part, kinds[kind]), size=length))
+    return tuple(ranges), arena, tuple(tables)

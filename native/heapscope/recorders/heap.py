@@ -211,8 +211,13 @@ class Heap:
         self._in_child: Callable[[dict[str, Any]], None] | None = None
         if Heap.adopt is not None:
             Heap.adopt(self)
-        self.lib = Lib(self)
         _open.add(self)
+
+    @property
+    def lib(self) -> Lib:
+        """The functions of this heap's libc."""
+        # Kept here it would be a cycle, and a heap that nobody holds would wait for the collector.
+        return Lib(self)
 
     # ---- opening and closing
 
@@ -237,6 +242,7 @@ class Heap:
     def close(self) -> None:
         """Unload the private libc. Its pointers read as zeros afterwards; calls are refused."""
         self._close()
+        self._frames.clear()
 
     @property
     def closed(self) -> bool:

@@ -53,26 +53,3 @@ def places() -> list[Place]:
         low, high = bounds.split("-")
         found.append(Place(int(low, 16), int(high, 16), access, path[0] if path else ""))
     return found
-
-
-def writable_data(inside: int) -> tuple[int, int]:
-    """Return the bounds of the writable data of the library that holds address `inside`.
-
-    Its .bss, an anonymous mapping behind the file's own, is included.
-    """
-    maps = places()
-    home = next((i for i, m in enumerate(maps) if m.low <= inside < m.high), None)
-    if home is None or not maps[home].path:
-        raise BadAddressError(f"no library is mapped at {inside:#x}")
-    path, end = maps[home].path, maps[home].high
-    low = high = 0
-    for place in maps[home + 1 :]:
-        if place.low != end or place.path not in (path, ""):
-            break
-        end = place.high
-        if place.access.startswith("rw"):
-            low = low or place.low
-            high = place.high
-        elif low:  # a thread's stack may follow, its guard page first
-            break
-    return low, high
