@@ -14,7 +14,7 @@ _CHANNELS = (1, 3, 4)
 # The typical ones first: the first that is wrong is the hint.
 _IMAGES = (
     *((1, 1, 1), (3, 2, 1), (640, 480, 3), (1920, 1080, 4)),
-    *((40_000, 30_000, 4), (65_536, 65_536, 1), (30_000, 30_000, 3)),
+    *((30_000, 30_000, 3), (40_000, 30_000, 4), (65_536, 65_536, 1)),
     *((_INT, 1, 1), (1, _INT, 4), (_INT, 2, 3)),
     *((_INT, _INT, 1), (_INT - 1, _INT, 1), (94_906_267, 94_906_267, 1)),
     *((_INT, _MOST // channels // _INT, channels) for channels in (3, 4)),
@@ -83,7 +83,7 @@ def _fits(answer: Callable[..., object], width: int, height: int, channels: int)
         return
     if result is None:
         raise Hint(
-            f"`{shown}` returned nothing, and it is an image: its {right:,} bytes are no more "
+            f"`{shown}` returned nothing, and it is an image: its size, {right:,}, is no more "
             f"than 2**63 - 1, and neither side is above 2**31 - 1."
         )
     raise Hint(f"`{shown}` should be {right:,}{_why(result, right, width * height)}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from heapscope.teaching.exercises.base import Hint, Right, Verdict, exercise, in_words
@@ -20,12 +22,9 @@ class _Stop(Exception):  # noqa: N818  it is raised in a with block, to see it c
 def owned(answer: Callable[..., Any]) -> Verdict:
     """Check the class ``Owned(heap, n)``: view, close, with, MemoryError."""
     for size in _SIZES:
-        with Trial() as trial:
-            _life(trial, answer, size)
-    for lives in (_close_again, _two, _with, _with_an_exception, _without_memory):
-        with Trial() as trial:
-            lives(trial, answer)
-            trial.sound()
+        _live(partial(_life, size=size), answer)
+    for life in (_close_again, _two, _with, _with_an_exception, _without_memory):
+        _live(life, answer)
     return Right(
         "Zeroes at the start, one `free` however often it is closed, no view after that, and a "
         "`with` block closes it on every way out. When there is no memory, nobody gets an object."
@@ -33,6 +32,20 @@ def owned(answer: Callable[..., Any]) -> Verdict:
 
 
 # ---------------------------------------------------------------- lives
+
+
+def _live(life: Callable[[Trial, Callable[..., Any]], None], answer: Callable[..., Any]) -> None:
+    """Live one life on a fresh heap; the objects die before the heap, for `__del__`'s sake."""
+    with Trial() as trial:
+        try:
+            life(trial, answer)
+            trial.sound()
+        except Hint as hint:
+            error: BaseException | None = hint
+            while error is not None:
+                traceback.clear_frames(error.__traceback__)
+                error = error.__cause__ or error.__context__
+            raise
 
 
 def _life(trial: Trial, answer: Callable[..., Any], size: int) -> None:
@@ -67,7 +80,6 @@ def _life(trial: Trial, answer: Callable[..., Any], size: int) -> None:
             f"`close()` left a block in use: the {leaked[0].call}. Who frees it, if not the owner?"
         )
     _no_view(one, "after `close()`")
-    trial.sound()
 
 
 def _close_again(trial: Trial, answer: Callable[..., Any]) -> None:
@@ -92,13 +104,16 @@ def _close_again(trial: Trial, answer: Callable[..., Any]) -> None:
 
 def _two(trial: Trial, answer: Callable[..., Any]) -> None:
     """Close one of two."""
-    first, second = _make(trial, answer, 40), _make(trial, answer, 24)
+    first = _make(trial, answer, 40)
+    firsts = set(trial.live)
+    second = _make(trial, answer, 24)
     kept = _bytes(trial, second, 24)
+    seconds = set(trial.live) - firsts
     _close(first, "first.close()")
-    if len(trial.live) != 1:
+    if set(trial.live) != seconds:
         raise Hint(
-            f"Of two objects the first was closed, and {len(trial.live)} blocks are in use. "
-            "Each object needs its own memory of its block: is it in `self`?"
+            "Of two objects the first was closed, and it is not just the first one's block that "
+            "was freed. Each object must remember its own: is it in `self`?"
         )
     if _bytes(trial, second, 24) != kept:
         raise Hint("Of two objects the first was closed, and the second's bytes have changed.")
