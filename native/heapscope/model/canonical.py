@@ -235,7 +235,7 @@ class Canon:
         known = self._last.get(base)
         old = known.raw if known else []
         made = list(words)
-        reach = self._reach()
+        lows, highs = self._reach()
         for index, word in enumerate(words):
             if not word:
                 continue
@@ -247,7 +247,8 @@ class Canon:
             elif word == self.key:
                 made[index] = KEY
             else:
-                if any(low <= word < high for low, high in reach):
+                near = bisect_right(lows, word) - 1
+                if near >= 0 and word < highs[near]:
                     better = self._guess(word, at)
                     if better is not None:
                         made[index] = better
@@ -264,8 +265,11 @@ class Canon:
         for base in self._last.keys() - bases:
             del self._last[base]
 
-    def _reach(self) -> list[tuple[int, int]]:
-        """Bounds of what can be a pointer or a protected link, to skip other words quickly."""
+    def _reach(self) -> tuple[list[int], list[int]]:
+        """Bounds of what can be a pointer or a protected link, to skip other words quickly.
+
+        They are apart and in order: all lower ones, all upper ones.
+        """
         reach = [(r.base, r.end) for r in self._live]
         if self._arena is not None:
             reach.append(self._arena)
@@ -275,7 +279,15 @@ class Canon:
             reach.append((low >> bits << bits, (high >> bits) + 1 << bits))
             if low >= _LOW:
                 reach.append((low >> SHIFT, (high >> SHIFT) + 1))
-        return reach
+        lows: list[int] = []
+        highs: list[int] = []
+        for low, high in sorted(reach):
+            if highs and low <= highs[-1]:
+                highs[-1] = max(highs[-1], high)
+            else:
+                lows.append(low)
+                highs.append(high)
+        return lows, highs
 
     def _guess(self, word: int, at: int) -> int | None:
         """Rewrite a word of the program's data, or an old one, that decodes as an address."""
