@@ -6,6 +6,7 @@
   if (!window.customElements || customElements.get("heap-film")) return;
 
   var ROW = 16, HIGH = 46, BAND = 28, MOST = 34, SOME = 22, LANES = 10;
+  var FLAGS = [["A", 4], ["M", 2], ["P", 1]];
   var SVG = "http://www.w3.org/2000/svg";
   var FREE = ["tcache", "fastbin", "unsorted", "small bin", "large bin"];
   var OURS = ["top", "tcache table", "folded", "fencepost"]; // no blocks of the program
@@ -78,19 +79,18 @@
       ["glibc", "arch", "lists", "pointers", "faults", "stack", "go", "output", "line", "note", "stop"].forEach(k => { shot[k] = k in f ? f[k] : old[k]; });
       var known = new Map(old.regions.map(r => [r.base, r]));
       shot.regions = (f.regions || old.regions).map(r => {
-        var base = num(r.base), before = known.get(base), length = f.regions ? r.data : r.data.length;
-        var change = f.bytes && f.bytes[hex(base)];
-        if (before && before.data.length === length && !change) return { name: r.name, base: base, size: r.size === undefined ? null : r.size, data: before.data };
-        var data = new Uint8Array(length);
-        if (before) data.set(before.data.subarray(0, length));
-        (change || []).forEach(run => {
-          var part = unhex(run[1]);
-          for (var n = 0; n < (run[2] || 1); n++) data.set(part, run[0] + n * part.length);
-        });
-        return { name: r.name, base: base, size: r.size === undefined ? null : r.size, data: data };
+        var base = num(r.base), before = known.get(base), length = f.regions ? r.data : r.data.length, data = before && before.data, change = f.bytes && f.bytes[hex(base)];
+        if (change || !data || data.length !== length) {
+          data = new Uint8Array(length);
+          if (before) data.set(before.data.subarray(0, length));
+          (change || []).forEach(run => {
+            var part = unhex(run[1]);
+            for (var n = 0; n < (run[2] || 1); n++) data.set(part, run[0] + n * part.length);
+          });
+        }
+        return { name: r.name, base: base, data: data, end: base + Math.max(r.size || 0, r.end - r.base || 0, length) };
       });
       by(shot.regions, "base");
-      shot.regions.forEach(r => { r.end = r.base + Math.max(r.size || 0, r.data.length); });
       ["chunks", "words"].forEach(kind => {
         var map = new Map(old[kind]), part = f[kind] || {};
         (part.drop || []).forEach(at => { map.delete(num(at)); });
@@ -349,7 +349,7 @@
       }
       var at = list.findIndex(x => x[0] === (now === null ? next : now));
       function near(n, size) { var a = Math.max(0, Math.min(list.length - size, at - (size >> 1))); return n >= a && n < a + size; }
-      return h("section.hf-src", {}, h("h4", {}, t.calls ? "Calls" : t.form.file || "Source"),
+      return h("section.hf-src", {}, h("p.hf-h", {}, t.calls ? "Calls" : t.form.file || "Source"),
         h("ol", { tabindex: "0", "aria-label": t.calls ? "Calls" : "Source of " + (t.form.file || "the program") }, list.map(function (x, n) {
           var on = x[0] === now, cut = x[1].search(/\s*(\/\/|\/\*)/), code = t.calls || cut < 0 ? [x[1]] : [x[1].slice(0, cut), h("i", {}, x[1].slice(cut))];
           return h("li", { class: (on ? "on " : "") + (x[0] === next ? "next " : "") + (near(n, 9) ? "w9 " : "") + (near(n, 3) ? "w3" : ""), "aria-current": on && "step" },
@@ -361,18 +361,18 @@
       var every = shot.lists.filter(l => l.links.length || l.fault);
       var lists = every.filter(l => l.fault || l.links.some(x => { var c = shot.chunks.get(num(x.chunk)); return !c || !c.foreign; })), rest = every.length - lists.length;
       var old = before && shot.output.indexOf(before.output) === 0 ? before.output : "";
-      return h("section.hf-side", {}, h("h4", {}, "Free lists", h("small", {}, "next out first")),
+      return h("section.hf-side", {}, h("p.hf-h", {}, "Free lists", h("small", {}, "next out first")),
         h("div.hf-lists", { style: { "--most": Math.min(t.listed, 230) + "px" } }, lists.length ? lists.slice(0, 8).map(l => {
           return h("div.hf-list", {}, h("p.hf-chain", {}, h("b", {}, l.name + (l.arena && l.arena !== "main" ? " of arena " + l.arena : "")), l.links.slice(0, 12).map(x => {
             var label = x.name || target(shot, x.at);
             return [" → ", h("span.hf-chip", { "data-b": num(x.chunk) }, label)];
           }), l.links.length > 12 ? " → … " + (l.links.length - 12) + " more" : "", " → ", l.fault ? h("em", {}, "✗") : "∅"), l.fault && h("p.hf-bad", {}, l.fault.split(": ")[0]),
           l.links.slice(0, 4).filter(x => x.protected).map(x => h("p.hf-dec", {}, h("b", {}, (x.name || target(shot, x.at)) + " "), decoded(x))));
-        }) : h("p.hf-dim", {}, rest ? "Nothing of this program’s." : "All empty.")),
-        rest > 0 && h("p.hf-dim", {}, rest + (rest === 1 ? " list holds" : " lists hold") + " blocks from before the first line."),
+        }) : h("p.hf-dim", {}, rest ? "Nothing of this program’s." : "All empty."),
+        rest > 0 && h("p.hf-dim", {}, rest + (rest === 1 ? " list holds" : " lists hold") + " blocks from before the first line.")),
         lists.length > 8 && h("p.hf-dim", {}, lists.length - 8 + " more in the table"),
-        t.deep && h("div.hf-stack", {}, h("h4", {}, "Call stack"), h("p", {}, shot.stack.map((f, n) => [n ? " ← " : "", h("code", {}, f)]))),
-        t.outputs && h("div.hf-out", {}, h("h4", {}, "Output"), shot.output ? h("pre", { tabindex: "0", role: "region", "aria-label": "Output so far" }, old, h("b", {}, shot.output.slice(old.length))) : h("p.hf-dim", {}, "Nothing so far.")));
+        t.deep && h("div.hf-stack", {}, h("p.hf-h", {}, "Call stack"), h("p", {}, shot.stack.map((f, n) => [n ? " ← " : "", h("code", {}, f)]))),
+        t.outputs && h("div.hf-out", {}, h("p.hf-h", {}, "Output"), shot.output ? h("pre", { tabindex: "0", role: "region", "aria-label": "Output so far" }, old, h("b", {}, shot.output.slice(old.length))) : h("p.hf-dim", {}, "Nothing so far.")));
     }
     variable(p) {
       var shot = this.shot, v = this.track.vars.get(keyOf(p)), dead = p.state === "dangling";
@@ -383,7 +383,7 @@
     }
     variables() {
       var shot = this.shot, self = this, scopes = [...new Set(shot.pointers.map(p => p.scope || ""))];
-      return h("section.hf-vars", { style: { "--high": this.track.varsHigh + "px" } }, h("h4", {}, "Variables", h("small", {}, scopes.filter(Boolean).join(", "))),
+      return h("section.hf-vars", { style: { "--high": this.track.varsHigh + "px" } }, h("p.hf-h", {}, "Variables", h("small", {}, scopes.filter(Boolean).join(", "))),
         h("div.hf-at", {}, shot.pointers.map(p => self.variable(p))));
     }
     goSide() {
@@ -407,7 +407,7 @@
       }
       var all = t.goObjects(shot), nodes = all.map(object);
       var most = Math.max.apply(null, t.shots.map(x => t.goObjects(x).filter(o => o.where === "go").length));
-      return h("section.hf-vars.hf-go", { style: { "--high": t.varsHigh + 34 + 62 * Math.max(1, most) + "px" } }, h("h4", {}, "Go", h("small", {}, go.gc ? "GC cycles so far: " + go.gc : "")),
+      return h("section.hf-vars.hf-go", { style: { "--high": t.varsHigh + 34 + 62 * Math.max(1, most) + "px" } }, h("p.hf-h", {}, "Go", h("small", {}, go.gc ? "GC cycles so far: " + go.gc : "")),
         h("div.hf-at", {}, nodes.filter(n => !n.classList.contains("heap")), shot.pointers.map(p => self.variable(p)), nodes.filter(n => n.classList.contains("heap")),
           y[1] === t.varsHigh + 22 && h("p.hf-dim.hf-obj", { style: { "--y": y[1] + "px" } }, "Go heap: nothing of this program’s")));
     }
@@ -433,10 +433,9 @@
       if (text !== null) main = h("span.hf-m.hf-txt", {}, Array.from(w.data, b => h("i", {}, b ? String.fromCharCode(b) : "·")));
       else main = h("span.hf-m", { class: meaning === "0" ? "zero" : meaning.length > 9 ? "long" : "" }, meaning + (w.fault ? " ✗" : ""), note && h("small", {}, note));
       var more = w.change || w.fault || w.role === "link" || w.role === "key" || (!meaning && paint !== "top");
-      return h("div.hf-w", { class: "p-" + paint + edges + (changed.length ? " ch" : "") + (dif ? " dif" : "") + (more ? " more" : "") + (w.payload != null && w.payload < 8 && paint === "payload" ? " part" : ""), "data-at": hex(w.at), "data-b": w.chunk, style: { "grid-column": column, "grid-row": row, "--n": w.payload == null ? null : w.payload },
-          title: offset(shot, w.at) + (c ? " " + nameOf(shot, c) : "") + ", " + w.role.replace("_", " ") + (w.fault ? ": " + w.fault : w.change && w.change.why ? ": " + w.change.why : "") },
+      return h("div.hf-w", { class: "p-" + paint + edges + (changed.length ? " ch" : "") + (dif ? " dif" : "") + (more ? " more" : "") + (w.payload != null && w.payload < 8 && paint === "payload" ? " part" : ""), "data-at": hex(w.at), "data-b": w.chunk, style: { "grid-column": column, "grid-row": row, "--n": w.payload == null ? null : w.payload } },
         h("span.hf-bx"), main,
-        w.role === "size" && h("span.hf-fl", {}, [["A", 4], ["M", 2], ["P", 1]].map(f => h("i", { class: w.data[0] & f[1] ? "yes" : "" }, f[0]))),
+        w.role === "size" && h("span.hf-fl", {}, FLAGS.map(f => h("i", { class: w.data[0] & f[1] ? "yes" : "" }, f[0]))),
         h("span.hf-by", {}, Array.from(w.data, (b, n) => h("i", { class: changed.includes(n) ? "c" : b ? "" : "z" }, pad(b)))),
         runs(changed).map(r => h("u", { style: { "--a": r[0], "--z": r[1] + 1 } })));
     }
@@ -505,8 +504,8 @@
           claims !== null ? h("p.hf-bad", {}, "✗ claims " + big(claims) + ", is " + big(c.size)) : bad && h("p.hf-bad", {}, "✗ a word here is impossible"),
           whys.slice(0, 2).map(why => h("p.hf-why", {}, "▲ " + why)), whys.length > 2 && h("p.hf-why", {}, "▲ " + (whys.length - 2) + " more")));
       });
-      return h("section.hf-heap", {}, h("h4", {}, "C heap", h("small", {}, base ? "base " + hex(base) : "")),
-        lines.length ? h("div.hf-mem", { role: "img", "aria-label": alt(shot, this.said[2]), style: { "--label": Math.min(104, 7.4 * this.track.longName + 22) + "px", "grid-template-rows": lines.map(l => l.high + "px").join(" ") } }, cells) : h("p.hf-dim", {}, "No heap yet: the first malloc asks the kernel for one."),
+      return h("section.hf-heap", { style: { "--label": Math.min(104, 7.4 * this.track.longName + 22) + "px" } }, h("p.hf-h", {}, "C heap", h("small", {}, base ? "base " + hex(base) : "")),
+        lines.length ? h("div.hf-mem", { role: "img", "aria-label": alt(shot, this.said[2]), style: { "grid-template-rows": lines.map(l => l.high + "px").join(" ") } }, cells) : h("p.hf-dim", {}, "No heap yet: the first malloc asks the kernel for one."),
         h("p.hf-axis", {}, "↓ higher addresses · ▼ what malloc returned · ▽ where the chunk starts"));
     }
     fit() {
@@ -572,7 +571,7 @@
       var shownWords = this.lines.filter(l => l.kind === "row").reduce((all, l) => all.concat([wordAt(shot, l.at), wordAt(shot, l.at + 8)]), []).filter(Boolean);
       return [h("p", {}, this.said[2]),
         table("Chunks in address order, sizes in bytes", ["block", "chunk at", "state", "requested", "usable", "chunk", "flags"], shot.order.map(c => {
-          return [nameOf(shot, c), offset(shot, c.at), place(shot, c), c.ours ? "" : c.requested === undefined ? "not known" : big(c.requested), c.ours ? "" : big(c.usable || 0), big(c.size) + (c.claims === undefined ? "" : " (its size word claims " + big(num(c.claims)) + ")"), [["A", 4], ["M", 2], ["P", 1]].filter(f => c.flags & f[1]).map(f => f[0]).join(" ") || "none"];
+          return [nameOf(shot, c), offset(shot, c.at), place(shot, c), c.ours ? "" : c.requested === undefined ? "not known" : big(c.requested), c.ours ? "" : big(c.usable || 0), big(c.size) + (c.claims === undefined ? "" : " (its size word claims " + big(num(c.claims)) + ")"), FLAGS.filter(f => c.flags & f[1]).map(f => f[0]).join(" ") || "none"];
         })),
         table("Free lists in list order", ["list, next out first", "stored links", "fault"], shot.lists.filter(l => l.links.length || l.fault).map(l => {
           return [[l.name].concat(l.links.map(x => x.name || target(shot, x.at)), l.fault ? "✗" : "∅").join(" → "), l.links.map(x => (x.name || target(shot, x.at)) + ": " + decoded(x)).join("; "), l.fault || ""];

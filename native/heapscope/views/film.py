@@ -54,7 +54,9 @@ def script() -> str:
         parts.append("" if found[0].startswith(("//", "/*")) else found[0])
         end = found.end()
     parts.append(_squeezed(text[end:]))
-    return re.sub(r"\n+", "\n", "".join(parts)).strip() + "\n"
+    return re.sub(
+        r"(?<=[;{,(\[])\n+|\n+(?=[}\])])", "", re.sub(r"\n+", "\n", "".join(parts))
+    ).strip()
 
 
 def _squeezed(code: str) -> str:
@@ -125,13 +127,16 @@ class Player:
     def page(self) -> str:
         """Return one self-contained HTML page."""
         title = html.escape(shown(self.film.title or self.film.file or "A film of a heap"))
+        of = html.escape(shown(self.film.file or "the program"))
+        heading = f"The heap of {of}, step by step"
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width,initial-scale=1">'
             f"<title>{title}</title><style>{style_sheet()}{sheet()}"
             "html{color-scheme:light dark}body{margin:0;background:var(--hs-paper)}"
-            "main{max-width:1400px;margin:0 auto;padding:16px 12px}</style></head>"
-            f"<body><main>{self.element()}</main><script>{script()}</script></body></html>\n"
+            "main{max-width:1400px;margin:0 auto;padding:16px 12px}"
+            "h1{font:650 22px/1.3 var(--hs-sans);color:var(--hs-ink);margin:0}</style></head>"
+            f"<body><main><h1>{heading}</h1>{self.element()}</main><script>{script()}</script></body></html>\n"
         )
 
     def text(self) -> str:

@@ -283,8 +283,8 @@ def _written(shot: Snapshot, before: Snapshot | None) -> list[str]:
     groups: dict[int, list[Word]] = {}
     for word in shot.words:
         chunk = chunks.get(word.chunk) if word.chunk is not None else None
-        told = word.role is Role.SIZE and word.fault is not None  # the fault says it better
-        if word.changed and chunk and chunk.state not in words.NOT_BLOCKS and not told:
+        faulty = word.role is Role.SIZE and word.fault is not None  # the fault says it better
+        if word.changed and chunk and chunk.state not in words.NOT_BLOCKS and not faulty:
             groups.setdefault(chunk.at, []).append(word)
     said = []
     for at, changed in list(groups.items())[:MOST_NAMES]:
