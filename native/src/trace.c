@@ -15,7 +15,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -799,6 +798,23 @@ static struct hs_block *inherit(struct state *s) {
     return NULL;
 }
 
+/* A window for the calling thread; NULL without an error if there are too many. */
+static struct hs_block *new_window(struct state *s, int *error) {
+    int fd = sys_open(s->path, O_RDWR, 0); /* try first: a number is used up */
+    if (fd < 0) {
+        *error = -fd;
+        return NULL;
+    }
+    sys_close(fd);
+    uint32_t n = atomic_fetch_add(&s->windows, 1);
+    if (n >= MOST_WINDOWS) return NULL;
+    struct hs_block *w = new_block(s, HS_WINDOW, n, T.thread, error);
+    if (!w) return NULL;
+    s->window[n].at = w;
+    atomic_store(&s->window[n].owner, T.thread);
+    return w;
+}
+
 /* Make the calling thread ready to record. False: it cannot. */
 static SLOW bool enter(struct state *s, uintptr_t frame) {
     if (T.busy) return false;
@@ -813,13 +829,9 @@ static SLOW bool enter(struct state *s, uintptr_t frame) {
     if (w) {
         ready = push(s, w, word0(T.thread, 0), word1(HS_THREAD, 0, 0));
     } else if (atomic_load(&s->windows) < MOST_WINDOWS) {
-        uint32_t n = atomic_fetch_add(&s->windows, 1);
         int error = 0;
-        w = n < MOST_WINDOWS ? new_block(s, HS_WINDOW, n, T.thread, &error) : NULL;
-        if (w) {
-            s->window[n].at = w;
-            atomic_store(&s->window[n].owner, T.thread);
-        } else if (error) {
+        w = new_window(s, &error);
+        if (error) {
             ready = false;
             if (!passes(error)) stop(s, error);
         }
@@ -899,9 +911,9 @@ INLINE void record(const struct event *e) {
             fits &= push(s, w, word0(dt, 0), word1(HS_TIME, 0, 0));
             renew_clock(s, false);
         }
+        w->last = now; /* `last` is the time that the records so far add up to */
         dt = 0;
     }
-    w->last = now;
     uint64_t size = e->size;
     if (e->op == HS_ALIGNED) fits &= push(s, w, word0(e->alignment, 0), word1(HS_ALIGN, 0, 0));
     if (UNLIKELY(size >= HS_SIZE_MAX)) {
@@ -909,6 +921,7 @@ INLINE void record(const struct event *e) {
         size = HS_SIZE_MAX;
     }
     fits &= push(s, w, word0(e->value, dt), word1(e->op, stack, size));
+    w->last = now;
     if (UNLIKELY(!fits)) count_lost(s, 1);
     BARRIER();
     T.busy = 0;
