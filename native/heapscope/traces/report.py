@@ -48,12 +48,7 @@ class Usage:
     @property
     def border(self) -> str:
         """What Go called when the call site is in Go: ``C.malloc``, ``C.CString`` or the like."""
-        for frame in self.stack:
-            if not frame.glue:
-                return ""
-            if frame.border:
-                return frame.border
-        return ""
+        return border(self.stack)
 
     @property
     def caller(self) -> Frame | None:
@@ -110,9 +105,7 @@ class Size:
 class Total:
     """Everything that was allocated from one stack, for pprof."""
 
-    stack: tuple[Frame, ...]
-    groups: tuple[tuple[Frame, ...], ...]  # the same by address: inlined functions together
-    addresses: tuple[int, ...]
+    groups: tuple[tuple[Frame, ...], ...]  # by address: inlined functions together
     blocks: int
     bytes: int
     live_blocks: int
@@ -286,6 +279,16 @@ def report(
     return Report(trace.path, tuple(processes), tuple(notes))
 
 
+def border(stack: Sequence[Frame]) -> str:
+    """Return the C function that Go code called itself, unless C code stands before it."""
+    for frame in stack:
+        if not frame.glue:
+            return ""
+        if frame.border:
+            return frame.border
+    return ""
+
+
 def by_site(usages: Sequence[Usage]) -> tuple[Site, ...]:
     """Group stacks by the call site, the line that called the allocator; most bytes first."""
     found: dict[tuple[Any, ...], list[Usage]] = {}
@@ -311,13 +314,14 @@ def _runtime(frame: Frame) -> bool:
 
 
 def _merge(usages: Sequence[Usage]) -> tuple[Usage, ...]:
-    """Add what came from equal stacks; most bytes first."""
-    found: dict[tuple[Frame, ...], list[int]] = {}
+    """Add what came through the same lines; most bytes first."""
+    found: dict[tuple[Any, ...], list[Any]] = {}
     for usage in usages:
-        total = found.setdefault(usage.stack, [0, 0])
+        key = tuple((f.function, f.file, f.line, f.inlined) if f.line else f for f in usage.stack)
+        total = found.setdefault(key, [0, 0, usage.stack])
         total[0] += usage.bytes
         total[1] += usage.blocks
-    merged = [Usage(size, blocks, stack) for stack, (size, blocks) in found.items()]
+    merged = [Usage(size, blocks, stack) for size, blocks, stack in found.values()]
     return tuple(sorted(merged, key=lambda usage: (-usage.bytes, -usage.blocks)))
 
 
@@ -342,16 +346,13 @@ class _Names:
         else:
             self._frames.update(self._symbols.places(self._image, wanted))
 
-    def groups(self, number: int) -> tuple[tuple[tuple[Frame, ...], ...], tuple[int, ...]]:
-        """Return a stack by address, and the addresses."""
+    def groups(self, number: int) -> tuple[tuple[Frame, ...], ...]:
+        """Return a stack by address."""
         frames = self._image.stacks.frames(number)
-        return (
-            tuple(self._frames[address] for address, _ in frames),
-            tuple(address for address, _ in frames),
-        )
+        return tuple(self._frames[address] for address, _ in frames)
 
     def stack(self, number: int) -> tuple[Frame, ...]:
-        return tuple(frame for group in self.groups(number)[0] for frame in group)
+        return tuple(frame for group in self.groups(number) for frame in group)
 
 
 def _usage(summary: Summary, names: _Names, chosen: Array) -> tuple[Usage, ...]:
@@ -449,10 +450,8 @@ def _totals(summary: Summary, names: _Names) -> tuple[Total, ...]:
     names.learn(stacks)
     result = []
     for number, count, size in zip(stacks.tolist(), blocks.tolist(), sizes.tolist(), strict=True):
-        groups, addresses = names.groups(number)
         kept, held = live.get(number, (0, 0))
-        flat = tuple(frame for group in groups for frame in group)
-        result.append(Total(flat, groups, addresses, count, size, kept, held))
+        result.append(Total(names.groups(number), count, size, kept, held))
     return tuple(result)
 
 
@@ -464,7 +463,7 @@ def _notes(image: Image, summary: Summary) -> list[str]:
         if image.stopped == errno.ENOSPC:
             reason = "the disk was full"
         notes.append(f"the recording stopped before the program did: {reason}")
-    elif not image.flags & Flag.FINISHED:
+    elif not image.flags & (Flag.FINISHED | Flag.GO):  # Go's exit tells nobody
         notes.append(
             "the program had not come to its end by exit or return from main: it was killed, "
             "crashed, replaced itself by exec, or is still running"
