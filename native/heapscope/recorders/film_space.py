@@ -21,6 +21,7 @@ class Space:
     def __init__(self) -> None:
         self.pages: dict[int, list[bytes]] = {}  # by base of a heap's range
         self.shape: list[tuple[int, int, str]] = []  # (base, length, kind), in order of address
+        self.first: dict[int, int] = {}  # by base of a heap: bytes in front of its first chunk
         self._bases: list[int] = []
         self.fixed: list[Mapping] = []  # the program and libc: no bytes
         self.stacks: dict[int, Mapping] = {}  # by thread
@@ -44,7 +45,7 @@ class Space:
     def mappings(self) -> tuple[Mapping, ...]:
         """Return all ranges for a reading."""
         heaps = [
-            Mapping(base, b"".join(self.pages[base]), kind, length)
+            Mapping(base, b"".join(self.pages[base]), kind, length, self.first.get(base, 0))
             for base, length, kind in self.shape
         ]
         others = [Mapping(low, b"", "other", high - low) for low, high in self.used]

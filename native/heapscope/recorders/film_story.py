@@ -13,14 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from heapscope.glibc.layout import Layout
+from heapscope.glibc.layout import ALIGN, Layout
 from heapscope.glibc.reading import Mapping as Range
 from heapscope.glibc.reading import RawPointer, Reading
 from heapscope.model.film import Film, Reel
 from heapscope.model.snapshot import HEADER, WORD, Event, Pointer, Snapshot, State, Stop
 from heapscope.model.snapshot import Fault as Impossible
+from heapscope.programs import reports
 from heapscope.programs.scan import mask
-from heapscope.recorders.calls import Call, Calls, event
+from heapscope.recorders.calls import ALLOCATES, Call, Calls, event
 from heapscope.recorders.film_faults import Fault, Judge
 from heapscope.recorders.film_go import GoSide
 from heapscope.recorders.film_space import Space
@@ -36,8 +37,18 @@ OWNING = frozenset(
 """Functions of libraries whose caller must free what they allocate."""
 CLEANUP = re.compile(r"^runtime\..*(?:[cC]leanup|[fF]inali[zs]er|runfinq)")
 """Functions of Go's runtime that run cleanups."""
+MOST_IN_FRONT = 1 << 14
+"""Bytes at the start of a heap among which its first chunk is looked for."""
 RUNTIME = "blocks of Go's runtime and of libraries"
 """The label of folded blocks in a program of Go's."""
+CALLBACK = "cgocallback"
+"""What the names of functions have in them that lie between a function of Go's and C."""
+MOST_OUTPUT = 100_000
+"""Bytes of a program's output that the frames show."""
+MOST_SAID = 2000
+"""Bytes of output that one event tells of."""
+ENTRIES = (ALLOCATES - OWNING) | {"free", "valloc", "pvalloc"}
+"""The allocator's own functions, which call each other."""
 MOST_SCOPES = 10
 """Functions on the stack whose variables are shown."""
 
@@ -51,7 +62,8 @@ class Activation:
     line: int  # that runs, or is about to
     scope: str = ""
     first: dict[str, Any] = field(default_factory=dict)  # what its variables held at first
-    known: set[str] = field(default_factory=set)  # variables that were given a value
+    known: set[str] = field(default_factory=set)  # variables that a line gave a value
+    changed: set[str] = field(default_factory=set)  # and parts of variables that changed
     ran: set[int] = field(default_factory=set)  # lines
 
 
@@ -154,6 +166,7 @@ class Story:
             self._arena = message["arena"], b""
 
     def _called(self, call: dict[str, Any]) -> None:
+        self.judge.stirred = True
         if call["fn"] == "free":
             self._done.append({**call, "value": 0})
         else:
@@ -193,9 +206,11 @@ class Story:
             self.space.stack(thread, frames[-1][2])
         before = self.threads.get(thread, [])
         if self.go is not None:
-            frames = self._across(thread, frames)
+            frames = self._across(thread, frames, message["t"])
         within = message["t"] in ("signal", "time")
         line, entered = self._activate(thread, frames, within)
+        if line is not None and line > len(self.lines):
+            line = None  # the brace that was put behind a cell
         now = self.threads[thread]
         cells = [] if gone else self._cells(frames, message["globals"], now)
         held = [(scope, cell) for scope, cell, is_set in cells if is_set]
@@ -285,23 +300,39 @@ class Story:
         """Find each heap's tcache table when the heap appears; afterwards it may be corrupted."""
         if not self.layout.known:
             return
-        tables = {table for table in self.tables if self.space.range_of(table)}
+        self.tables = [t for t in self.tables if self.space.range_of(t) and not self._over(t)]
         for base, length, kind in self.space.shape:
+            if any(base <= table < base + length for table in self.tables):
+                continue
             if kind == "heap":
-                first = base
+                starts = range(base, base + min(length, MOST_IN_FRONT), ALIGN)
             elif kind == "thread heap":
                 arena = self.space.word(base + self.layout.ar_ptr)
                 own = arena == base + self.layout.heap_info
                 first = base + (self.layout.thread_first if own else self.layout.heap_info)
+                starts = range(first, first + 1)
             else:
                 continue
-            if any(base <= table < base + length for table in tables):
-                continue
-            user = first + HEADER
-            size = self.space.word(user - WORD)
-            known = size is not None and size & ~7 in self.layout.tcache.chunks
-            if known and user not in self.calls.blocks:
-                self.tables.append(user)
+            for start in starts:
+                size = self.space.word(start + WORD) or 0
+                user = start + HEADER
+                if size & ~7 in self.layout.tcache.chunks and user not in self.calls.blocks:
+                    if kind == "heap":  # in a static program, the thread's own data are in front
+                        self.space.first[base] = start - base
+                    if not self._over(user):
+                        self.tables.append(user)
+                    break
+
+    def _over(self, table: int) -> bool:
+        """Whether a thread has ended and its tcache table was freed."""
+        found = self.space.range_of(table)
+        if found is None or found[2] != "thread heap":
+            return False
+        arena = self.space.word(found[0] + self.layout.ar_ptr) or 0
+        top = self.space.word(arena + self.layout.arena.top) or 0
+        size = (self.space.word(table - WORD) or 0) & ~7
+        following = self.space.word(table - WORD + size) or 0
+        return found[0] <= top <= table - HEADER or not following & 1
 
     def _activate(
         self, thread: int, frames: Sequence[Sequence[Any]], within: bool
@@ -337,18 +368,21 @@ class Story:
         self.threads[thread] = now
         return line, entered
 
-    def _across(self, thread: int, frames: list[Any]) -> list[Any]:
+    def _across(self, thread: int, frames: list[Any], kind: str) -> list[Any]:
         """Complete the stack of a thread that is in C, or that C has called back.
 
         gdb sees the frames on one side of the border only; what is beneath has not changed since
         the thread's last stop.
         """
-        if not frames:
-            self._below.pop(thread, None)
-            return frames
         before = self._below.get(thread, [])
+        if not frames:
+            return before if kind in ("signal", "time") else []
         last = frames[-1]
-        if last[0] != "main.main":
+        back = next((i for i, f in enumerate(frames) if any(CALLBACK in n for n in f[4])), None)
+        if back is not None and _in_c(frames[:back]) is False:
+            in_c = [f for f in before if not str(f[0]).startswith("main.")]
+            frames = frames[:back] + [f for f in in_c if f not in frames] + frames[back:]
+        elif last[0] != "main.main":
             places = [(frame[0], frame[2]) for frame in before]
             if (last[0], last[2]) in places:
                 frames = frames + before[places.index((last[0], last[2])) + 1 :]
@@ -413,12 +447,10 @@ class Story:
         result = []
         for cell in self._shown(values, whole):
             old = then.get(cell.name)
-            changed = old is None or (old.number, old.bytes) != (cell.number, cell.bytes)
-            if changed or cell.name in activation.known:
-                activation.known.add(cell.name)
-                result.append((cell, True))
-            else:
-                result.append((cell, False))
+            if old is None or (old.number, old.bytes) != (cell.number, cell.bytes):
+                activation.changed.add(cell.name)
+            is_set = cell.name in activation.changed or cell.name in activation.known
+            result.append((cell, is_set))
         return result
 
     def _pointer(self, cell: Cell, scope: str, is_set: bool) -> RawPointer:
@@ -549,7 +581,9 @@ class Story:
                     events.append(Event("call", f"{made['fn']}({args}) did not return"))
         return events, faults
 
-    def _reads(self, line: int | None, whole: bool, held: Sequence[tuple[str, Cell]]) -> list[Fault]:
+    def _reads(
+        self, line: int | None, whole: bool, held: Sequence[tuple[str, Cell]]
+    ) -> list[Fault]:
         """Return the reads of blocks that nobody has written to."""
         if self.go is not None or line is None or not whole or not 0 < line <= len(self.lines):
             return []
@@ -589,6 +623,8 @@ class Story:
         function, args, value = made["fn"], list(made["args"]), int(made["value"])
         via = _via(made)
         block = args[0] if function in ("free", "realloc", "reallocarray") else 0
+        if via in ENTRIES:  # realloc(p, 0) frees
+            return None
         if made["who"] != "user" and via not in OWNING and not self.calls.live(block):
             return None
         if function == "free" and not block:
@@ -726,9 +762,17 @@ class Story:
                     self._output[index] = 0, text[: len(text) - cut]
                     lost -= cut
         for stream, text in ((0, fresh), (1, said)):
-            if text:
-                self._output.append((stream, text))
-                events.append(Event("output", text.decode("utf-8", "backslashreplace")))
+            if not text:
+                continue
+            if stream and self.go is not None and message["t"] != "stop":
+                told = reports.go_trace(text.decode("utf-8", "backslashreplace"))
+                text = told.encode("utf-8", "backslashreplace")
+            events.append(
+                Event("output", _cut(text, MOST_SAID).decode("utf-8", "backslashreplace"))
+            )
+            room = MOST_OUTPUT - sum(len(known) for _, known in self._output)
+            if room > 0:
+                self._output.append((stream, _cut(text, room)))
         return events
 
     # ---- the end
@@ -760,3 +804,8 @@ def _at_fixed(pointer: Pointer) -> Pointer:
         return pointer
     cells = tuple((name, pointer.value if name == "ptr" else n) for name, n in pointer.cells)
     return dataclasses.replace(pointer, cells=cells)
+
+
+def _cut(text: bytes, most: int) -> bytes:
+    """Return the beginning of an output that is too long."""
+    return text if len(text) <= most else text[:most] + f"\n[cut after {most:,} bytes]\n".encode()

@@ -12,7 +12,10 @@ from collections.abc import Iterable
 from heapscope.model.snapshot import HEADER, WORD
 from heapscope.recorders.film_faults import Fault
 
-_READERS = r"(?:puts|fputs|printf|fprintf|strlen|strdup|atoi|atol|strcmp|strchr)"
+_READERS = r"(?:puts|fputs|strlen|strdup|atoi|atol|strcmp|strchr)"
+_NEUTRAL = (
+    r"(?:free|if|while|for|switch|return|assert|sizeof|printf|fprintf|puts|malloc_usable_size)"
+)
 
 
 class Untouched:
@@ -64,9 +67,9 @@ def _use(text: str, name: str) -> tuple[str, int]:
         if re.search(rf"&\s*{name}\b", text):
             return "other", 0
         return "read", _index(found[1])
-    if re.search(rf"\b{_READERS}\s*\([^;]*\b{name}\b", text):
+    if re.search(rf"\b{_READERS}\s*\(\s*{name}\s*[,)]", text):
         return "read", 0
-    if re.search(rf"\b(?!free\b|if\b|while\b|return\b|assert\b|sizeof\b)\w+\s*\([^;]*\b{name}\b", text):
+    if re.search(rf"\b(?!{_NEUTRAL}\b)\w+\s*\([^;]*\b{name}\b", text):
         return "other", 0
     if re.search(rf"(?<![=!<>])=(?!=)[^;]*\b{name}\b", text):
         return "other", 0

@@ -34,7 +34,7 @@ class Kind:
         """Read what the half inside gdb wrote."""
         return cls(
             int(form["id"]),
-            _said(str(form["name"])),
+            _said(str(form["name"])) if form.get("go") else str(form["name"]),
             int(form["size"]),
             str(form["kind"]),
             form.get("to"),
@@ -48,7 +48,10 @@ def _said(name: str) -> str:
     """Return a type's name as the program says it: ``*main._Ctype_char`` is ``*C.char``."""
     name = name.replace("struct []uint8", "[]byte").replace("struct string", "string")
     name = name.replace("struct []", "[]").replace("main._Ctype_struct_", "C.struct_")
-    return name.replace("main._Ctype_", "C.").replace("_Ctype_", "C.").replace("main.", "")
+    name = name.replace("main._Ctype_", "C.").replace("_Ctype_", "C.").replace("main.", "")
+    while name.endswith("*"):
+        name = "*" + name.removesuffix("*").strip()
+    return "unsafe.Pointer" if name == "*void" else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -314,6 +314,7 @@ class _Recording:
         message = ""
         if self.language == "go" and end.status:
             found = re.search(r"^(?:panic|fatal error): .*$", said, re.MULTILINE)
+            found = found or re.search(r"^.*(?=\nSIGABRT: abort$)", said, re.MULTILINE)
             message = found[0] if found else ""
         return Stop("exit", status=end.status, message=message)
 

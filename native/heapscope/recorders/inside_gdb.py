@@ -262,18 +262,20 @@ heaps = Heaps()
 
 TYPES: dict[str, int] = {}
 FORMS: dict[int, dict[str, Any]] = {}
+ORIGIN = {"go": False}  # whether the types being looked at are Go's
 
 
 def type_id(kind: Any, depth: int = 0) -> int:
     """Return the number of a type; a new one is written out."""
     bare = kind.strip_typedefs()
     name = str(kind)
-    key = f"{name}/{bare.sizeof}/{bare.code}"
+    key = f"{ORIGIN['go']}/{name}/{bare.sizeof}/{bare.code}"
     known = TYPES.get(key)
     if known is not None:
         return known
     number = TYPES[key] = len(TYPES)
     form: dict[str, Any] = {"id": number, "name": name, "size": bare.sizeof, "kind": "other"}
+    form["go"] = ORIGIN["go"]
     FORMS[number] = form
     code = bare.code
     if code in (gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_REF):
@@ -310,9 +312,10 @@ def type_id(kind: Any, depth: int = 0) -> int:
 class Variable:
     """One variable of a function."""
 
-    def __init__(self, symbol: Any) -> None:
+    def __init__(self, symbol: Any, go_frame: bool = False) -> None:
         self.symbol = symbol
         self.name: str = symbol.name
+        ORIGIN["go"] = go_frame
         self.type = type_id(symbol.type)
         self.size = min(symbol.type.strip_typedefs().sizeof, MOST_VARIABLE)
         self.line = (symbol.line or 0) + added(symbol.symtab)
@@ -338,7 +341,7 @@ class Variable:
             at = base + self.fixed
         if at is None:
             try:
-                value = self.symbol.value(frame)
+                value = self.symbol.value() if frame is None else self.symbol.value(frame)
                 address = value.address
                 if address is None:  # in a register
                     size = value.type.strip_typedefs().sizeof
@@ -368,7 +371,7 @@ class Place:
         self.function = function.name if function is not None else frame.name() or "?"
         if self.user and job.language == "go":
             block = function_at(frame.pc())
-            self.user = block is None or not put_by_cgo(block)
+            self.user = block is None or not put_by_go(block)
         self.variables: list[Variable] = []
         if not self.user:
             return
@@ -378,10 +381,10 @@ class Place:
             while block is not None and not block.is_static and not block.is_global:
                 for symbol in block:
                     if symbol.name and (symbol.is_variable or symbol.is_argument):
-                        if symbol.name in names or symbol.name.startswith("~"):
+                        if symbol.name in names or symbol.name[0] in "~.":
                             continue
                         names.add(symbol.name)
-                        self.variables.append(Variable(symbol))
+                        self.variables.append(Variable(symbol, is_go(self.function)))
                 if block.function is not None:
                     break
                 block = block.superblock
@@ -480,7 +483,7 @@ def written() -> list[int]:
 
 # ---- Go
 
-GO = {"numgc": 0}
+GO = {"numgc": 0, "goid": 0}
 
 
 def go_side(frames: list[list[Any]]) -> dict[str, Any] | None:
@@ -535,6 +538,17 @@ def collect(number: int, data: bytes, depth: int, found: dict[int, list[Any]]) -
 # ---- calls
 
 NAMES, RESULT, STACK = REGISTERS["i386:x86-64"]
+GOROUTINES: dict[int, int] = {}  # by thread: the goroutine that it was seen to run last
+
+
+def thread_now(in_go: bool = False) -> int:
+    """Return the number of the thread; in Go that of the goroutine, which may change threads."""
+    thread: int = gdb.selected_thread().num
+    if in_go and GO["goid"]:
+        found = job.word(register("r14") + GO["goid"])
+        if found:
+            GOROUTINES[thread] = found
+    return GOROUTINES.get(thread, thread)
 
 
 def register(name: str) -> int:
@@ -559,8 +573,7 @@ RETURNS: dict[int, Return] = {}
 
 def settle(pc: int) -> None:
     """Take the result of a call that has just returned to `pc`."""
-    thread = gdb.selected_thread().num
-    waiting = CALLS.get(thread)
+    waiting = CALLS.get(gdb.selected_thread().num)
     if not waiting:
         return
     sp = register(STACK)
@@ -613,17 +626,20 @@ class Entry(gdb.Breakpoint):  # type: ignore[misc]
         """Write out who calls what; make sure that the return is seen."""
         sp = register(STACK)
         at = job.word(sp) if RESULT == "rax" else register("x30")
+        waiting = CALLS.setdefault(gdb.selected_thread().num, [])
+        if waiting and (waiting[-1].at, waiting[-1].sp) == (at, sp):
+            return  # realloc(NULL, n) goes on as malloc(n)
         args = [register(name) for name in NAMES[: self.count]]
         who, via = self.caller(at or 0)
         number = COUNT[0]
         COUNT[0] += 1
-        thread = gdb.selected_thread().num
+        thread = thread_now()
         job.write("call", n=number, fn=self.name, args=args, who=who, via=via, th=thread)
         if self.block is not None and args[self.block]:
             heaps.gave(args[self.block])
         if self.name == "free" or not at:
             return
-        CALLS.setdefault(thread, []).append(Pending(number, self.name, who, args, at, sp))
+        waiting.append(Pending(number, self.name, who, args, at, sp))
         if at not in RETURNS:
             RETURNS[at] = Return(at)
 
@@ -684,7 +700,7 @@ class Copy(gdb.Breakpoint):  # type: ignore[misc]
             size = self.length(args[0])
         # A function of Go's that needs more stack begins anew when it has got it.
         again = register(STACK) - (job.word(register("r14") + 16) or 0) < 512
-        thread = gdb.selected_thread().num
+        thread = thread_now(in_go=True)
         job.write("copy", fn=self.name, at=args[0], size=size, th=thread, again=again)
 
     @staticmethod
@@ -710,7 +726,7 @@ def record(kind: str) -> None:
     """Write out everything as it is now."""
     frames, beneath = stack()
     fields: dict[str, Any] = {
-        "th": gdb.selected_thread().num,
+        "th": thread_now(in_go=bool(frames) and is_go(gdb.newest_frame().name() or "")),
         "frames": frames,
         "globals": globals_now(),
         "maps": heaps.changes(),
@@ -743,23 +759,22 @@ class Line(gdb.Breakpoint):  # type: ignore[misc]
 
     def note(self) -> None:
         """Record once for each time that the line begins."""
-        thread = gdb.selected_thread().num
+        thread = thread_now(in_go=is_go(gdb.newest_frame().name() or ""))
         found = FRAME_ID.search(str(gdb.newest_frame()))
         here = self.line, found[1] if found else ""
-        if LAST.get(thread) == here:
-            return
-        LAST[thread] = here
-        if job.stops > job.form["frames"]:
-            return
-        if job.stops == job.form["frames"]:
+        last, at = LAST.get(thread, (None, 0))
+        if last == here and at != self.at:
+            return  # another part of the same line: a loop's condition behind its beginning
+        LAST[thread] = here, self.at
+        job.stops += 1
+        if job.stops >= job.form["frames"]:
             job.over = "frames"
         elif job.bytes > job.form["bytes"]:
             job.over = "bytes"
-        job.stops += 1
         record("stop")
 
 
-LAST: dict[int, tuple[int, str]] = {}
+LAST: dict[int, tuple[tuple[int, str], int]] = {}
 
 
 class Exit(gdb.Breakpoint):  # type: ignore[misc]
@@ -794,9 +809,20 @@ def function_at(at: int) -> Any:
     return block
 
 
-def put_by_cgo(block: Any) -> bool:
-    """Whether a function is one that cgo wraps a call of C in, to check the pointers passed."""
-    return job.language == "go" and any((s.name or "").startswith("_cgo") for s in block)
+WRAPPER = re.compile(r"\.(?:go|defer)wrap\d+$")
+
+
+def is_go(name: str) -> bool:
+    """Whether a function of the user's is written in Go."""
+    return job.language == "go" and name.startswith("main.")
+
+
+def put_by_go(block: Any) -> bool:
+    """Whether the compiler or cgo has put a function around a call: to check what is passed."""
+    if job.language != "go":
+        return False
+    name = block.function.name or ""
+    return bool(WRAPPER.search(name)) or any((s.name or "").startswith("_cgo") for s in block)
 
 
 def first_of_lines(table: list[tuple[int, int]]) -> dict[int, int]:
@@ -816,7 +842,7 @@ def first_of_lines(table: list[tuple[int, int]]) -> dict[int, int]:
             block, last, heading = function_at(at), 0, 0
             if block is None:
                 continue
-            if put_by_cgo(block):
+            if put_by_go(block):
                 block = None
                 continue
             function, end = block.function, block.end
@@ -855,8 +881,6 @@ def set_lines() -> int:
         more = added(symtab)
         rows = sorted((i.pc, i.line + more if i.line else 0) for i in symtab.linetable())
         places |= first_of_lines(rows)
-    # What was put around a cell goes on counting lines behind the cell's last one.
-    places = {at: line for at, line in places.items() if 0 < line <= job.form["lines"]}
     for at, line in sorted(places.items()):
         Line(at, line)
     return len(places)
@@ -971,6 +995,8 @@ def prepare_go() -> None:
     with contextlib.suppress(gdb.error):
         value = gdb.parse_and_eval("'runtime.memstats'")
         GO["numgc"] = int(value["numgc"].address)
+    with contextlib.suppress(gdb.error, KeyError):
+        GO["goid"] = gdb.lookup_type("runtime.g").strip_typedefs()["goid"].bitpos // 8
     at = address_of("runtime.exit.abi0") or address_of("runtime.exit")
     if at:
         Exit(f"*{at:#x}")
@@ -1036,11 +1062,13 @@ class Watch:
         self.signal: str | None = None
         self.ended: dict[str, Any] | None = None
         self.late = False
+        self.stop_seen = threading.Event()
         gdb.events.stop.connect(self.stopped)
         gdb.events.exited.connect(self.exited)
 
     def stopped(self, event: Any) -> None:
         """Remember the signal."""
+        self.stop_seen.set()
         self.signal = event.stop_signal if isinstance(event, gdb.SignalEvent) else None
 
     def exited(self, event: Any) -> None:
@@ -1053,10 +1081,13 @@ class Watch:
         self.ended = {"status": code, "signal": killer}
 
     def clock(self) -> None:
-        """Stop the program when its time is up."""
+        """Stop the program when its time is up; one of the signals may be blocked or get lost."""
         self.late = True
-        with contextlib.suppress(OSError):
-            os.kill(job.pid, signal.SIGSTOP)
+        for number in (signal.SIGINT, signal.SIGSTOP):
+            with contextlib.suppress(OSError):
+                os.kill(job.pid, number)
+            if self.stop_seen.wait(0.5):
+                return
 
 
 def main() -> None:
@@ -1075,6 +1106,7 @@ def main() -> None:
     timer.start()
     while gdb.selected_inferior().pid and job.over is None:
         watch.signal = None
+        watch.stop_seen.clear()
         try:
             run("continue")
         except gdb.error as error:
