@@ -683,13 +683,13 @@
       this.stages.forEach((stage, side) => {
         var t = stage.track, blocks = t.blocks.slice();
         if (blocks.length > LANES) { // what went wrong first, then leaks, then the others
-          var rank = blocks.slice().sort((a, b) => (b.marks || []).length - (a.marks || []).length || (a.died !== undefined) - (b.died !== undefined)).slice(0, LANES);
+          var rank = blocks.slice().sort((a, b) => (b.marks || []).length - (a.marks || []).length || (a.died != null) - (b.died != null)).slice(0, LANES);
           blocks = blocks.filter(b => rank.includes(b));
         }
         blocks.forEach(b => {
           var from = self.stepOf(side, b.born), dead = b.died != null, to = dead ? self.stepOf(side, b.died) : n;
           var call = t.shots[b.born].events.find(e => num(e.chunk) === num(b.places[0].at) && e.kind !== "copy");
-          var label = call ? call.text.replace(/^[^=(]*=\s*/, "") : b.places[0].requested === undefined ? "" : count(b.places[0].requested);
+          var label = call ? call.text.replace(/^[^=(]*=\s*/, "") : b.places[0].requested == null ? "" : count(b.places[0].requested);
           names.push(h("span", {}, b.name));
           bars.push(h("div.hf-lane", {}, h("div.hf-bar", { class: dead ? "" : "leak", style: { left: x(from), right: 100 - 100 * to / n + "%" } }, h("span", {}, label), !dead && h("em", {}, "never freed")), dead && h("i.hf-gone", { style: { left: x(to) } }),
             (b.places || []).slice(1).map(p => h("i.hf-moved", { style: { left: x(self.stepOf(side, p.frame)) }, title: "moved or resized" }, "↷")),
