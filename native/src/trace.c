@@ -614,29 +614,28 @@ static const char *number(const char *from, long *to) {
     return *from ? from + 1 : from;
 }
 
-/* Take the offsets, if they are meant for this program: device:inode:tls:… in struct go's order. */
+/* Take the offsets for this program from a list of programs: device:inode:tls:… in struct go's
+   order, for each of them. */
 static void take_go(const char *text) {
-    long value[9];
-    for (int i = 0; i < 9; i++) {
-        if (!*text) return;
-        text = number(text, &value[i]);
-    }
     struct stat exe;
     if (sys(SYS_newfstatat, AT_FDCWD, (long)"/proc/self/exe", (long)&exe, 0, 0, 0) != 0) return;
-    if ((long)exe.st_dev != value[0] || (long)exe.st_ino != value[1]) return;
-    asked_go = (struct go){
-        .on = true,
-        .tls = value[2],
-        .stack_low = (size_t)value[3],
-        .stack_high = (size_t)value[4],
-        .m = (size_t)value[5],
-        .syscallsp = (size_t)value[6],
-        .syscallpc = (size_t)value[7],
-        .syscallbp = (size_t)value[8],
-    };
-    long curg;
-    number(text, &curg);
-    asked_go.curg = (size_t)curg;
+    while (*text) {
+        long value[10];
+        for (int i = 0; i < 10; i++) text = number(text, &value[i]);
+        if ((long)exe.st_dev != value[0] || (long)exe.st_ino != value[1]) continue;
+        asked_go = (struct go){
+            .on = true,
+            .tls = value[2],
+            .stack_low = (size_t)value[3],
+            .stack_high = (size_t)value[4],
+            .m = (size_t)value[5],
+            .syscallsp = (size_t)value[6],
+            .syscallpc = (size_t)value[7],
+            .syscallbp = (size_t)value[8],
+            .curg = (size_t)value[9],
+        };
+        return;
+    }
 }
 
 /* Read what the command has put into the environment. False: this program is not to be traced. */

@@ -191,7 +191,8 @@ def _offsets(elf: Any) -> list[int] | None:
             }
             if len(seen) == len(wanted):
                 break
-        break
+        if len(seen) == len(wanted):  # else it was the unit of the runtime's assembly files
+            break
     try:
         g, m, stack = (seen[name] for name in wanted)
         ends = [g["stack"] + stack["lo"], g["stack"] + stack["hi"]]
@@ -231,7 +232,7 @@ def environment(
 ) -> dict[str, str]:
     """Return an environment in which a program is traced into `folder`, which must exist.
 
-    `go` comes from `inspect`. The tracer goes on into every program that inherits it.
+    `go` comes from `inspect`, of several programs joined by colons. The tracer goes on into every program that inherits it.
     """
     if not 0 <= depth <= DEEPEST:
         raise TraceError(f"the depth is a number from 0 to {DEEPEST}")
@@ -254,10 +255,13 @@ def trace(argv: Sequence[str], folder: Path, *, depth: int = DEPTH) -> Traced:
     main thread. Raises TraceError if the program cannot be started.
     """
     program = inspect(find_program(argv[0]))
+    # `env A=b ./service` and the like start a program that is named among the arguments.
+    named = [inspect(Path(word)) for word in argv[1:] if os.path.isfile(word)]
+    go = ":".join({found.go: None for found in (program, *named) if found.go})
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise TraceError(f"{folder} is not empty")
-    env = environment(folder, depth=depth, go=program.go)
+    env = environment(folder, depth=depth, go=go)
     started = time.perf_counter()
     status = _run(program.path, argv, env)
     seconds = time.perf_counter() - started

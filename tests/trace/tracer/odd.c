@@ -153,7 +153,7 @@ static void frames(void) {
     for (char **e = environ; *e; e++) free(with_frame((uintptr_t)*e & ~(uintptr_t)7));
 }
 
-static ucontext_t home, away;
+static __thread ucontext_t home, away;
 static void elsewhere(void) {
     for (;;) {
         some(1);
