@@ -45,7 +45,7 @@ def check_c(
     stdin: str = "",
     args: str | Sequence[str] = "",
     env: Mapping[str, str] | None = None,
-    timeout: float = 10,
+    timeout: float = 30,
     name: str | None = None,
     analyzer: bool = False,
 ) -> Checks:

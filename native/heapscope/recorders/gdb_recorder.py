@@ -56,7 +56,7 @@ def record_c(
     stdin: str = "",
     args: str | Sequence[str] = "",
     env: Mapping[str, str] | None = None,
-    timeout: float = 10,
+    timeout: float = 30,
     name: str | None = None,
     frames: int = FRAMES,
     symbols: bool = False,
