@@ -121,7 +121,7 @@ def _sites(sites: tuple[Site, ...]) -> str:
         rows.append(
             f'<tr><td class="hs-number">{html.escape(words.bytes_(site.bytes))}</td>'
             f'<td class="hs-number">{site.blocks:,}</td>'
-            f'<td class="hs-number">{share:.0f} %</td>'
+            f'<td class="hs-number hs-share">{share:.0f} %</td>'
             f"<td><details{shown}><summary>{html.escape(words.title(site.stacks[0]))}</summary>"
             f"{_stacks(site)}</details></td></tr>"
         )
@@ -130,11 +130,18 @@ def _sites(sites: tuple[Site, ...]) -> str:
     if rest:
         size = words.bytes_(sum(site.bytes for site in rest))
         more = f"<p>{len(rest):,} more call sites, {html.escape(size)}, are in JSON and pprof.</p>"
+    head = "".join(
+        f'<th scope="col" class="{name}">{text}</th>'
+        for text, name in (
+            ("not freed", "hs-number"),
+            ("blocks", "hs-number"),
+            ("share", "hs-number hs-share"),
+            ("call site and stacks", ""),
+        )
+    )
     table = (
-        '<table class="hs-grid hs-leaks"><caption>Not freed, by call site</caption><thead><tr>'
-        '<th scope="col" class="hs-number">bytes</th><th scope="col" class="hs-number">blocks</th>'
-        '<th scope="col" class="hs-number">share</th><th scope="col">call site and stacks</th>'
-        f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        '<table class="hs-grid hs-leaks"><caption>Not freed, by call site</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
     return _scroll(table, "Not freed, by call site") + more
 
@@ -187,25 +194,26 @@ def timeline(process: Process, head: str = "") -> Picture | None:
     ys = [point.bytes / scale for point in points]
     fig, ax = plot(280, 76)
     colour = theme.COLOUR
-    ax.fill_between(xs, ys, step="post", color=colour["payload"], linewidth=0)
-    ax.step(xs, ys, where="post", color=colour["header"], linewidth=1.8)
-    top = peak.bytes / scale or 1
-    place = peak.seconds * factor
-    left = place > (xs[0] + xs[-1]) / 2
-    ax.plot([place], [top], marker="v", markersize=8, color=colour["fault-text"])
-    ax.annotate(
-        f"peak {words.bytes_(peak.bytes)}",
-        (place, top),
-        (-8 if left else 8, 6),
-        textcoords="offset points",
-        ha="right" if left else "left",
-        color=colour["fault-text"],
-    )
-    ax.set_ylim(0, top * 1.2)
-    ax.set_xlim(0, xs[-1] * 1.02 or 1)
-    ax.set_xlabel(f"{clock} since the program began")
-    ax.set_ylabel(unit)
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    with theme.style():
+        ax.fill_between(xs, ys, step="post", color=colour["payload"], linewidth=0)
+        ax.step(xs, ys, where="post", color=colour["header"], linewidth=1.8)
+        top = peak.bytes / scale or 1
+        place = peak.seconds * factor
+        left = place > (xs[0] + xs[-1]) / 2
+        ax.plot([place], [top], marker="v", markersize=8, color=colour["fault-text"])
+        ax.annotate(
+            f"peak {words.bytes_(peak.bytes)}",
+            (place, top),
+            (-8 if left else 8, 6),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            color=colour["fault-text"],
+        )
+        ax.set_ylim(0, top * 1.2)
+        ax.set_xlim(0, xs[-1] * 1.02 or 1)
+        ax.set_xlabel(f"{clock} since the program began")
+        ax.set_ylabel(unit)
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     end = points[-1]
     alt = (
         f"Live memory rose to {words.bytes_(peak.bytes)} after {peak.seconds:,.3f} s and was "
@@ -232,29 +240,32 @@ def sizes(process: Process, head: str = "") -> Picture | None:
     if not found:
         return None
     names = [f"{words.short(size.high)}" for size in found]
-    fig, ax = plot(260, 76)
-    colour = theme.COLOUR
-    places = range(len(found))
-    ax.bar(places, [s.blocks for s in found], color=colour["payload"], edgecolor=colour["header"])
-    ax.bar(
-        places,
-        [s.live for s in found],
-        width=0.4,
-        color=colour["fault"],
-        label="not freed",
-    )
     most = max(size.blocks for size in found)
-    if most > 200:
-        ax.set_yscale("log")
-        ax.set_ylim(0.7, most * 3)
-    every = max(1, -(-len(found) // 12))
-    ax.set_xticks(list(places)[::every], names[::every])
-    ax.minorticks_off()
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
-    ax.set_xlabel("bytes asked for, up to")
-    ax.set_ylabel("allocations")
-    if any(size.live for size in found):
-        ax.legend(loc="upper right", fontsize=11, labelcolor=theme.ink)
+    fig, ax = plot(260, 104 if most >= 100_000 else 84)
+    colour = theme.COLOUR
+    with theme.style():
+        places = range(len(found))
+        ax.bar(
+            places, [s.blocks for s in found], color=colour["payload"], edgecolor=colour["header"]
+        )
+        ax.bar(
+            places,
+            [s.live for s in found],
+            width=0.4,
+            color=colour["fault"],
+            label="not freed",
+        )
+        if most > 200:
+            ax.set_yscale("log")
+            ax.set_ylim(0.7, most * 3)
+        every = max(1, -(-len(found) // 12))
+        ax.set_xticks(list(places)[::every], names[::every])
+        ax.minorticks_off()
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+        ax.set_xlabel("bytes asked for, up to")
+        ax.set_ylabel("allocations")
+        if any(size.live for size in found):
+            ax.legend(loc="upper right", fontsize=11, labelcolor=theme.ink)
     usual = max(found, key=lambda size: size.blocks)
     left = sum(size.live for size in found)
     alt = (
