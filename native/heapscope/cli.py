@@ -35,6 +35,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("check", "heapscope.commands.check", "what each tool says about a C or Go program"),
     Command("trace", "heapscope.commands.trace", "where a program's C memory goes, to the Go line"),
+    Command("report", "heapscope.commands.report", "what a recorded trace says, in four forms"),
     Command("doctor", "heapscope.commands.doctor", "what is installed and what is missing"),
 )
 

@@ -252,7 +252,7 @@ def test_c_lines_and_inlined_functions(
 def test_stripped_programs_have_their_exported_names(tmp_path: Path) -> None:
     (tmp_path / "program.c").write_text(C)
     program = tmp_path / "program"
-    command = ["gcc", "-O1", "-fno-builtin", "-fno-inline", "program.c", "-o", program]
+    command = ["gcc", "-O1", "-fno-builtin", "-fno-inline", "program.c", "-o", str(program)]
     subprocess.run([*command, "-rdynamic"], cwd=tmp_path, check=True)
     subprocess.run(["strip", program], check=True)
     tracer_programs.traced([program], tmp_path / "trace", depth=1)
