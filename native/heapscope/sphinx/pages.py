@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import heapscope
 from heapscope.sphinx.ledger import anchor
+from heapscope.views import film
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -33,10 +34,13 @@ def _assets(app: Sphinx) -> None:
     if app.builder.format != "html":
         return
     static = app.config.html_static_path
+    player = Path(app.doctreedir) / "film.js"  # without comments and blanks
+    player.parent.mkdir(parents=True, exist_ok=True)
+    player.write_text(film.script(), encoding="utf-8")
     for path in (
         _PACKAGE / "views" / "views.css",
         _PACKAGE / "views" / "film.css",
-        _PACKAGE / "views" / "film.js",
+        player,
         _HERE / "static" / "pages.js",
         _HERE / "static" / "ledger.js",
     ):

@@ -372,7 +372,7 @@
         rest > 0 && h("p.hf-dim", {}, rest + (rest === 1 ? " list holds" : " lists hold") + " blocks from before the first line.")),
         lists.length > 8 && h("p.hf-dim", {}, lists.length - 8 + " more in the table"),
         t.deep && h("div.hf-stack", {}, h("p.hf-h", {}, "Call stack"), h("p", {}, shot.stack.map((f, n) => [n ? " ← " : "", h("code", {}, f)]))),
-        t.outputs && h("div.hf-out", {}, h("p.hf-h", {}, "Output"), shot.output ? h("pre", { tabindex: "0", role: "region", "aria-label": "Output so far" }, old, h("b", {}, shot.output.slice(old.length))) : h("p.hf-dim", {}, "Nothing so far.")));
+        t.outputs && h("div.hf-out", {}, h("p.hf-h", {}, "Output"), shot.output ? h("pre", { tabindex: "0", role: "group", "aria-label": "Output so far" }, old, h("b", {}, shot.output.slice(old.length))) : h("p.hf-dim", {}, "Nothing so far.")));
     }
     variable(p) {
       var shot = this.shot, v = this.track.vars.get(keyOf(p)), dead = p.state === "dangling";
@@ -624,10 +624,20 @@
       if (now !== null) setTimeout(() => { self.scrollIntoView(); }, 0);
       this.onhash = () => { var to = self.linked(); if (to !== null) { self.play(false); self.show(to); self.scrollIntoView({ block: "nearest" }); } };
       addEventListener("hashchange", this.onhash);
+      addEventListener("resize", this.onresize = () => { this.widen(); });
+      this.widen();
       if (window.ResizeObserver) new ResizeObserver(() => { self.fit(); }).observe(this);
       if (document.fonts && document.fonts.ready) document.fonts.ready.then(() => { self.fit(); });
     }
-    disconnectedCallback() { this.play(false); }
+    widen() { // into the site's margin, where nothing stands
+      var main = this.closest(".bd-main"), side = document.querySelector(".bd-sidebar-secondary"), own, right;
+      if (!main) return;
+      this.style.width = "";
+      own = this.getBoundingClientRect();
+      right = (side && side.offsetWidth ? side.getBoundingClientRect().left : main.getBoundingClientRect().right) - 16;
+      if (right - own.right > 60) this.style.width = Math.min(1352, right - own.left) + "px";
+    }
+    disconnectedCallback() { this.play(false); removeEventListener("hashchange", this.onhash); removeEventListener("resize", this.onresize); }
     linked() { // the step that the page's address names
       var hash = "", found;
       try { hash = decodeURIComponent(location.hash.slice(1)); } catch (_) { return null; }
@@ -655,7 +665,7 @@
       this.pre = h("p.hf-pre"); this.post = h("p.hf-post"); this.place = h("small"); this.call = h("code"); this.say = h("p.hf-say"); this.ask = h("p.hf-ask");
       this.now = h("div.hf-cur", { "aria-live": "polite", "aria-atomic": "true" }, h("p.hf-call", {}, this.place, this.call), this.say);
       this.link = h("a.hf-link", {}, "Link to this step");
-      this.twin = h("div.hf-twin", { tabindex: "0", role: "region", "aria-label": "The same in words" });
+      this.twin = h("div.hf-twin", { tabindex: "0", role: "group", "aria-label": "The same in words" });
       this.details = h("details", {}, h("summary", {}, "The same in words"), this.twin);
       this.details.addEventListener("toggle", () => { self.words(); });
       this.legend = h("ul.hs-legend", { "aria-label": "Legend" });
