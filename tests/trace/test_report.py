@@ -141,7 +141,7 @@ def test_words(tmp_path: Path) -> None:
     )
     assert "program 'an argument'  (process 100)" in said
     assert "Peak: 5,160 bytes in 4 blocks" in said
-    assert "4K+1 to 8K" in said
+    assert "up to 8K" in said
 
 
 def test_json_tells_the_same(tmp_path: Path) -> None:
@@ -227,6 +227,31 @@ def test_forked_children_may_release_what_is_their_parents(tmp_path: Path) -> No
     assert [process.forked for process in result.processes] == [False, True]
     assert result.text()
     assert result.page()
+
+
+def test_what_exec_replaced_has_lost_nothing(tmp_path: Path) -> None:
+    one = t.Window(0, 1)
+    one.add(t.MALLOC, 0x2000, at=1_000, size=64)
+    t.write(tmp_path / "1-0.heap", one.all(), flags=0)
+    t.write(tmp_path / "1-1.heap", one.all())
+    result = report(tmp_path)
+    assert [process.replaced for process in result.processes] == [True, False]
+    assert (result.leaked, result.leaked_blocks) == (64, 1)
+    assert "when the program ended" in result.text()
+    assert not result.processes[0].notes
+
+
+def test_many_processes_are_told_briefly(tmp_path: Path) -> None:
+    one = t.Window(0, 1)
+    one.add(t.MALLOC, 0x2000, at=1_000, size=64)
+    for pid in range(1, 31):
+        t.write(tmp_path / f"{pid}-0.heap", one.all(), pid=pid, flags=0)
+    result = report(tmp_path)
+    said = result.text()
+    assert "and 22 smaller processes" in said
+    assert "Note: 30 processes: the program had not come to its end" in said
+    assert len(said) < 3000
+    assert len(result.page()) < 400_000
 
 
 def test_killed_within_realloc(tmp_path: Path) -> None:

@@ -54,14 +54,11 @@ def output(report: Report) -> str:
 def body(report: Report) -> str:
     """Return the report without a style sheet."""
     broken = " hs-broken" if report.leaked_blocks else ""
-    notes = [*report.notes]
     several = len(report.processes) > 1
-    for process in report.processes:
-        notes += [f"{words.whose(process) if several else ''}{note}" for note in process.notes]
     parts = [
         f'<p class="hs-say{broken}">{html.escape(words.conclusion(report))}</p>',
         _processes(report.processes),
-        _list("hs-report-notes", (f"{note}." for note in notes)),
+        _list("hs-report-notes", (f"{note}." for note in words.all_notes(report))),
         _sites(report.sites),
     ]
     shown = sorted(report.processes, key=lambda process: -process.peak.bytes)[:MOST_PROCESSES]
@@ -90,7 +87,7 @@ def _processes(processes: tuple[Process, ...]) -> str:
         )
     rows = [
         (
-            f"{process.pid}{' (forked)' if process.forked else ''}",
+            f"{process.pid}{words.kind(process)}",
             words.process_line(process).partition("  (process")[0],
             f"{process.seconds:,.3f} s",
             f"{process.allocations:,}",

@@ -70,7 +70,8 @@ class GoTable:
         base = symbols.get("go:func.*")
         if base is not None:
             for one in elf.iter_sections():
-                if one["sh_addr"] <= base < one["sh_addr"] + one["sh_size"]:
+                loaded = one["sh_flags"] & 2  # SHF_ALLOC
+                if loaded and one["sh_addr"] <= base < one["sh_addr"] + one["sh_size"]:
                     trees = one.data()[base - one["sh_addr"] :]
                     break
         text = symbols["runtime.text"]

@@ -96,7 +96,8 @@ class _Writer:
             name = f"{process.name} {process.pid}"
             label = message(3, integer(1, self._string("process")) + integer(2, self._string(name)))
         for total in process.totals():
-            values = (total.blocks, total.bytes, total.live_blocks, total.live_bytes)
+            live = (0, 0) if process.replaced else (total.live_blocks, total.live_bytes)
+            values = (total.blocks, total.bytes, *live)
             self._parts.append(
                 message(
                     2,

@@ -123,6 +123,7 @@ class Process:
     began: datetime
     seconds: float  # to the last event
     finished: bool  # it returned from main or called exit
+    replaced: bool  # by exec, with another program: what it had not freed is gone
     forked: bool
     depth: int
     allocations: int
@@ -177,7 +178,12 @@ class Report:
         """What was not freed, by stack, of all processes; most bytes first."""
         if len(self.processes) == 1:
             return self.processes[0].leaks
-        return _merge([usage for process in self.processes for usage in process.leaks])
+        return _merge([usage for process in self.ended for usage in process.leaks])
+
+    @property
+    def ended(self) -> tuple[Process, ...]:
+        """The processes without those that exec has replaced."""
+        return tuple(p for p in self.processes if not p.replaced) or self.processes
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -187,12 +193,12 @@ class Report:
     @property
     def leaked(self) -> int:
         """Bytes that were not freed, of all processes."""
-        return sum(process.leaked for process in self.processes)
+        return sum(process.leaked for process in self.ended)
 
     @property
     def leaked_blocks(self) -> int:
         """Blocks that were not freed, of all processes."""
-        return sum(process.leaked_blocks for process in self.processes)
+        return sum(process.leaked_blocks for process in self.ended)
 
     @property
     def peak(self) -> Peak:
@@ -266,7 +272,8 @@ def report(
     for number, image in enumerate(trace.images):
         if progress is not None:
             progress("following the blocks", number / len(trace.images))
-        processes.append(_process(image, book))
+        replaced = any(later.pid == image.pid for later in trace.images[number + 1 :])
+        processes.append(_process(image, book, replaced))
     notes = list(trace.unreadable)
     if book is not None:
         notes += [
@@ -368,7 +375,7 @@ def _usage(summary: Summary, names: _Names, chosen: Array) -> tuple[Usage, ...]:
     )
 
 
-def _process(image: Image, symbols: Symbols | None) -> Process:
+def _process(image: Image, symbols: Symbols | None, replaced: bool) -> Process:
     summary = summarize(image)
     names = _Names(image, symbols)
     blocks = summary.blocks
@@ -382,6 +389,7 @@ def _process(image: Image, symbols: Symbols | None) -> Process:
         began=datetime.fromtimestamp(min(image.began / 1e9, 4e9), UTC),
         seconds=summary.ended / 1e9,
         finished=bool(image.flags & Flag.FINISHED),
+        replaced=replaced,
         forked=bool(image.flags & Flag.FORKED),
         depth=image.depth,
         allocations=counts.allocations,
@@ -407,7 +415,7 @@ def _process(image: Image, symbols: Symbols | None) -> Process:
             )
         ),
         sizes=_sizes(summary),
-        notes=tuple(_notes(image, summary)),
+        notes=tuple(_notes(image, summary, replaced)),
         totals=lambda: _totals(summary, names),
     )
 
@@ -455,7 +463,7 @@ def _totals(summary: Summary, names: _Names) -> tuple[Total, ...]:
     return tuple(result)
 
 
-def _notes(image: Image, summary: Summary) -> list[str]:
+def _notes(image: Image, summary: Summary, replaced: bool) -> list[str]:
     """Say what the reader must know before trusting the numbers."""
     notes = []
     if image.stopped:
@@ -463,10 +471,10 @@ def _notes(image: Image, summary: Summary) -> list[str]:
         if image.stopped == errno.ENOSPC:
             reason = "the disk was full"
         notes.append(f"the recording stopped before the program did: {reason}")
-    elif not image.flags & (Flag.FINISHED | Flag.GO):  # Go's exit tells nobody
+    elif not replaced and not image.flags & (Flag.FINISHED | Flag.GO):  # Go's exit tells nobody
         notes.append(
             "the program had not come to its end by exit or return from main: it was killed, "
-            "crashed, replaced itself by exec, or is still running"
+            "crashed, called _exit, or is still running"
         )
     if image.lost:
         notes.append(f"{_count(image.lost, 'event')} could not be recorded")

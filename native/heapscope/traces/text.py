@@ -12,17 +12,18 @@ from heapscope.traces.symbols import Frame
 SCHEMA = 1
 MOST_STACKS = 3
 """So many stacks of a call site are written out in the text."""
+MOST_PROCESSES = 8
+"""So many processes are told of one by one, those that allocated most."""
 
 
 def text(report: Report, most: int) -> str:
     """Return the report in words, with the `most` largest call sites."""
     parts = [conclusion(report)]
-    notes = list(report.notes)
-    several = len(report.processes) > 1
-    for process in report.processes:
-        head = process_line(process)
-        parts.append(head)
-        notes += [f"{whose(process) if several else ''}{note}" for note in process.notes]
+    shown, hidden = busiest(report)
+    parts += [process_line(process) for process in shown]
+    if hidden:
+        parts.append(f"and {hidden:,} smaller processes")
+    notes = all_notes(report)
     sites = report.sites
     if sites:
         parts.append(f"Not freed, by call site ({len(sites):,})")
@@ -42,7 +43,7 @@ def text(report: Report, most: int) -> str:
 
 def conclusion(report: Report) -> str:
     """Say what was not freed, and the largest call site."""
-    ends = all(process.finished for process in report.processes)
+    ends = all(process.finished for process in report.ended)
     when = "when the program ended" if ends else "when the recording ended"
     if not report.leaked_blocks:
         return f"Nothing was left {when}: every block was freed."
@@ -50,6 +51,28 @@ def conclusion(report: Report) -> str:
         f"{bytes_(report.leaked)} in {blocks_(report.leaked_blocks)} had not been freed {when}. "
         f"Most of it: {most_of_it(report)}."
     )
+
+
+def busiest(report: Report) -> tuple[list[Process], int]:
+    """Return the processes that allocated most, in their order, and how many others there are."""
+    rank = sorted(report.processes, key=lambda process: -process.allocated)[:MOST_PROCESSES]
+    shown = [process for process in report.processes if any(process is one for one in rank)]
+    return shown, len(report.processes) - len(shown)
+
+
+def all_notes(report: Report) -> list[str]:
+    """Return what the reader must know, each note once."""
+    if len(report.processes) == 1:
+        return [*report.notes, *report.processes[0].notes]
+    found: dict[str, list[Process]] = {}
+    for process in report.processes:
+        for note in process.notes:
+            found.setdefault(note, []).append(process)
+    notes = list(report.notes)
+    for note, processes in found.items():
+        who = whose(processes[0]) if len(processes) == 1 else f"{len(processes)} processes: "
+        notes.append(f"{who}{note}")
+    return notes
 
 
 def most_of_it(report: Report) -> str:
@@ -63,13 +86,23 @@ def process_line(process: Process) -> str:
     command = shlex.join(process.command) or process.exe or "?"
     if len(command) > 200:
         command = command[:199] + "…"
-    threads = f"{process.threads:,} thread{'' if process.threads == 1 else 's'}"
+    threads = _count(process.threads, "thread")
     failed = f", {process.failed:,} that failed" if process.failed else ""
     return (
-        f"{command}  (process {process.pid}{', forked' if process.forked else ''})\n"
-        f"  {process.seconds:,.3f} s, {threads}, {process.allocations:,} allocations of "
-        f"{bytes_(process.allocated)}, {process.frees:,} releases{failed}"
+        f"{command}  (process {process.pid}{kind(process)})\n"
+        f"  {process.seconds:,.3f} s, {threads}, {_count(process.allocations, 'allocation')} of "
+        f"{bytes_(process.allocated)}, {_count(process.frees, 'release')}{failed}"
     )
+
+
+def kind(process: Process) -> str:
+    """Say how a process began and ended, if that was not by exec and exit."""
+    forked = ", forked" if process.forked else ""
+    return forked + (", then replaced by exec" if process.replaced else "")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def whose(process: Process) -> str:
@@ -149,8 +182,8 @@ def sizes_text(process: Process) -> str:
     if not sizes:
         return ""
     most = max(size.blocks for size in sizes)
-    lines = ["Sizes of allocations"]
-    names = [range_(size.low, size.high) for size in sizes]
+    lines = ["Sizes of allocations, in bytes"]
+    names = [f"up to {short(size.high)}" for size in sizes]
     width = max(len(name) for name in names)
     for name, size in zip(names, sizes, strict=True):
         bar = "█" * max(round(30 * size.blocks / most), 1 if size.blocks else 0)
@@ -161,15 +194,14 @@ def sizes_text(process: Process) -> str:
 
 def range_(low: int, high: int) -> str:
     """Write a range of sizes."""
-    return f"{short(low)} to {short(high)}"
+    return f"{low:,} to {high:,}"
 
 
 def short(number: int) -> str:
-    """Write a number of bytes briefly, without losing any: 4097 and 1M."""
+    """Write a power of two briefly: 4096 is 4K."""
     for shift, unit in ((60, "E"), (50, "P"), (40, "T"), (30, "G"), (20, "M"), (10, "K")):
         if number >= 1 << shift:
-            whole, rest = divmod(number, 1 << shift)
-            return f"{whole}{unit}" if rest == 0 else f"{whole}{unit}+{rest}"
+            return f"{number >> shift}{unit}"
     return str(number)
 
 
@@ -257,6 +289,7 @@ def _process(process: Process, table: _Table) -> dict[str, Any]:
         "began": process.began.isoformat(),
         "seconds": process.seconds,
         "finished": process.finished,
+        "replaced": process.replaced,
         "forked": process.forked,
         "depth": process.depth,
         "threads": process.threads,
