@@ -6,7 +6,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-BENCHMARKS = ("bench.heap_call", "bench.build")
+BENCHMARKS = ("bench.heap_call", "bench.film", "bench.build")
 
 
 def main() -> int:

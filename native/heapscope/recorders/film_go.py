@@ -148,7 +148,8 @@ class GoSide:
         """Return what a snapshot tells of the Go side.
 
         ``objects`` are in order of appearance: `at` is a fixed address, `held_by` the variables
-        that lead there; `fixed` moves addresses of C's; ``c_blocks`` says who asked for each C block in use; ``gc`` counts cycles.
+        that lead there; `fixed` moves addresses of C's; ``c_blocks`` says who asked for each C
+        block in use; ``gc`` counts cycles.
         """
         objects = []
         for known in self.objects:

@@ -32,7 +32,7 @@ MOST_LOG = 60_000_000
 WHOLE = "whole.go"
 """The file that ``build_go`` puts a completed program in."""
 _INSIDE = Path(__file__).with_name("inside_gdb.py")
-_GRACE = 5.0  # seconds of gdb's own, beside the program's
+_GRACE = 20.0  # seconds of gdb's own, beside the program's
 
 _GDB = (
     *("-nx", "-nh", "-q", "-batch"),
@@ -92,7 +92,7 @@ def record_c(
             language="c",
             source=text,
             file=file,
-            files={file: 0},
+            files=[file],
             args=runner.words(args),
             stdin=stdin,
             env=dict(env or {}),
@@ -143,9 +143,8 @@ def record_go(
             language="go",
             source=text,
             file=FILE,
-            # cgo's preamble in a whole program has the lines of the file that holds it, which
-            # begins with a line of its own.
-            files={FILE: 0, WHOLE: -1} if whole == f"//line {FILE}:1:1\n{text}" else {FILE: 0},
+            # The preamble of a whole program has its own lines, and the name of the file it is in.
+            files=[FILE, WHOLE] if whole.endswith(text) else [FILE],
             args=runner.words(args),
             stdin=stdin,
             # A goroutine would be pre-empted at every stop, which takes longer than 10 ms; and with
@@ -216,7 +215,7 @@ class _Recording:
     language: str
     source: str
     file: str
-    files: dict[str, int]
+    files: list[str]
     args: list[str]
     stdin: str
     env: dict[str, str]

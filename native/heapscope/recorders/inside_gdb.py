@@ -79,7 +79,7 @@ class Job:
             self.form: dict[str, Any] = json.load(file)
         self.log = open(self.form["log"], "w", encoding="utf-8")  # noqa: SIM115 (kept open)
         self.language: str = self.form["language"]
-        self.files: dict[str, int] = self.form["files"]  # name -> what to add to its lines
+        self.files: list[str] = self.form["files"]
         self.layout: dict[str, Any] = self.form["layout"]
         self.stops = 0
         self.pid = 0
@@ -318,7 +318,7 @@ class Variable:
         ORIGIN["go"] = go_frame
         self.type = type_id(symbol.type)
         self.size = min(symbol.type.strip_typedefs().sizeof, MOST_VARIABLE)
-        self.line = (symbol.line or 0) + added(symbol.symtab)
+        self.line: int = symbol.line or 0
         self.argument = bool(symbol.is_argument)
         form = FORMS[self.type]
         to = FORMS.get(form["to"]) if form["kind"] == "pointer" else None
@@ -365,7 +365,7 @@ class Place:
 
     def __init__(self, frame: Any) -> None:
         sal = frame.find_sal()
-        self.line: int = sal.line + added(sal.symtab)
+        self.line: int = sal.line
         function = frame.function()
         self.user = function is not None and is_user(sal.symtab or function.symtab)
         self.function = function.name if function is not None else frame.name() or "?"
@@ -398,11 +398,6 @@ FRAME_ID = re.compile(r"stack=0x([0-9a-f]+)")
 def is_user(symtab: Any) -> bool:
     """Whether a file is the user's own."""
     return symtab is not None and os.path.basename(symtab.filename) in job.files
-
-
-def added(symtab: Any) -> int:
-    """Return how far the lines of a file are from those of the user's text."""
-    return 0 if symtab is None else job.files.get(os.path.basename(symtab.filename), 0)
 
 
 def place_of(frame: Any, newest: bool) -> Place:
@@ -848,7 +843,7 @@ def first_of_lines(table: list[tuple[int, int]]) -> dict[int, int]:
             function, end = block.function, block.end
             lines = {n for place, n in table[index : index + 1000] if n and place < end}
             if is_user(function.symtab):
-                heading = function.line + added(function.symtab)
+                heading = function.line
             if lines == {heading}:
                 heading, last = 0, line if at == block.start else 0
                 if last and index + 1 < len(table):
@@ -878,8 +873,7 @@ def set_lines() -> int:
                 for symbol in block:
                     if symbol.is_variable and is_user(symbol.symtab):
                         GLOBALS.append(Variable(symbol))
-        more = added(symtab)
-        rows = sorted((i.pc, i.line + more if i.line else 0) for i in symtab.linetable())
+        rows = sorted((item.pc, item.line) for item in symtab.linetable())
         places |= first_of_lines(rows)
     for at, line in sorted(places.items()):
         Line(at, line)
