@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,6 +15,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* MORECORE: malloc.c, MMAP_AS_MORECORE_SIZE. */
@@ -590,6 +593,97 @@ int hs_mallopt(hs_heap *heap, int parameter, int value) {
     ASK(int, mallopt_(parameter, value));
 }
 
+/* ---- what a refused call would do */
+
+static void call_anyway(hs_heap *heap, const char *name, uintptr_t a, uintptr_t b, uintptr_t c) {
+    if (strcmp(name, "malloc") == 0)
+        heap->malloc_(a);
+    else if (strcmp(name, "calloc") == 0)
+        heap->calloc_(a, b);
+    else if (strcmp(name, "realloc") == 0)
+        heap->realloc_((void *)a, b);
+    else if (strcmp(name, "reallocarray") == 0)
+        heap->reallocarray_((void *)a, b, c);
+    else if (strcmp(name, "aligned_alloc") == 0)
+        heap->aligned_alloc_(a, b);
+    else if (strcmp(name, "posix_memalign") == 0)
+        heap->posix_memalign_((void **)a, b, c);
+    else if (strcmp(name, "memalign") == 0)
+        heap->memalign_(a, b);
+    else if (strcmp(name, "strdup") == 0)
+        heap->strdup_((const char *)a);
+    else if (strcmp(name, "free") == 0)
+        heap->free_((void *)a);
+    else if (strcmp(name, "malloc_trim") == 0)
+        heap->trim_(a);
+    else if (strcmp(name, "mallopt") == 0)
+        heap->mallopt_((int)a, (int)b);
+    else if (strcmp(name, "malloc_usable_size") == 0)
+        dprintf(STDERR_FILENO, "%zu\n", heap->usable_((void *)a));
+}
+
+static const int deadly[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGALRM};
+enum { DEADLY = sizeof deadly / sizeof *deadly };
+
+/* Keep the last line of what comes from `fd`. */
+static void last_line(int fd, char *said, size_t room) {
+    char part[256];
+    size_t length = 0;
+    int ended = 0; /* the next byte begins a new line */
+    for (;;) {
+        ssize_t got = read(fd, part, sizeof part);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        for (ssize_t i = 0; i < got; i++) {
+            if (part[i] == '\n') {
+                ended = 1;
+                continue;
+            }
+            if (ended)
+                length = 0;
+            ended = 0;
+            if (length + 1 < room)
+                said[length++] = part[i];
+        }
+    }
+    said[length] = '\0';
+}
+
+int hs_attempt(hs_heap *heap, const char *function, uintptr_t a, uintptr_t b, uintptr_t c,
+               char *said, size_t room) {
+    int ends[2], status = 0;
+    said[0] = '\0';
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        const struct rlimit no_core = {0, 0};
+        sigset_t all;
+        sigfillset(&all);
+        sigprocmask(SIG_UNBLOCK, &all, NULL);
+        for (size_t i = 0; i < DEADLY; i++)
+            signal(deadly[i], SIG_DFL);
+        setrlimit(RLIMIT_CORE, &no_core);
+        dup2(ends[1], STDOUT_FILENO);
+        dup2(ends[1], STDERR_FILENO);
+        alarm(1);
+        call_anyway(heap, function, a, b, c);
+        _exit(0);
+    }
+    close(ends[1]);
+    if (pid > 0)
+        last_line(ends[0], said, room);
+    close(ends[0]);
+    if (pid < 0)
+        return -1;
+    while (waitpid(pid, &status, 0) != pid)
+        if (errno != EINTR)
+            return -1;
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
 /* ---- a child that may die */
 
 static int watched_file = -1;
@@ -655,7 +749,6 @@ static void last_words(int number) {
 }
 
 int hs_on_death(hs_heap *heap, int fd) {
-    static const int deadly[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
     enum { ROOM = 64 * 1024 };
     static char stack[ROOM];
     stack_t own = {.ss_sp = stack, .ss_size = ROOM};
@@ -670,8 +763,8 @@ int hs_on_death(hs_heap *heap, int fd) {
     watched_file = fd;
     if (sigaltstack(&own, NULL) != 0)
         return -1;
-    for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++)
-        if (sigaction(deadly[i], &act, NULL) != 0)
+    for (size_t i = 0; i < DEADLY; i++)
+        if (deadly[i] != SIGALRM && sigaction(deadly[i], &act, NULL) != 0)
             return -1;
     return 0;
 }

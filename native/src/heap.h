@@ -114,6 +114,13 @@ size_t hs_malloc_usable_size(hs_heap *heap, void *block);
 int hs_malloc_trim(hs_heap *heap, size_t pad);
 int hs_mallopt(hs_heap *heap, int parameter, int value);
 
+/* What a call that is refused would do: make it in a forked child, whose output nobody sees, with
+ * the arguments `a`, `b`, `c` (addresses or numbers). Returns the signal it ended with (SIGALRM: it
+ * did not come back within a second), 0 when it came back, -1 when it could not be tried; `said` is
+ * its last line on stderr, or what malloc_usable_size answered. */
+int hs_attempt(hs_heap *heap, const char *function, uintptr_t a, uintptr_t b, uintptr_t c,
+               char *said, size_t room);
+
 /* For a child that may die: on a deadly signal, write what `heap` holds to the file `fd`, then die
  * of the signal. A record is four little-endian 64-bit words (kind, address, length, bytes written)
  * and the bytes. Kinds: 0 main_arena, 1 a piece of it, 2 the mapping of one block, 3 the end

@@ -269,11 +269,11 @@ class Heap:
         if function in _POINTERS and type(block) is not ffi.CData:
             # cffi would pass bytes to a `void *`, and their address is no block's.
             raise TypeError(f"{function} takes a pointer, not {type(block).__name__}: {block!r}")
-        numbers = tuple(a if type(a) is int else _address(a) for a in args)
+        numbers = _plain(args)
         if function in ("posix_memalign", "strdup"):
             numbers = (0, *numbers[1:])  # a pointer to Python's memory tells nothing
         address = _address(block) if function in _POINTERS else 0
-        self._may_call(function, address, thread)
+        self._may_call(function, address, thread, args)
         Heap.last = self._me
         if self._in_child is not None:
             self._in_child({"about": function, "names": self._variables(_caller())})
@@ -285,7 +285,7 @@ class Heap:
         result = _FUNCTIONS[function](self._c, *args)
         code = ffi.errno
         if self._c.refused:
-            raise self._spoiled(function)
+            raise self._spoiled(function, args)
         returned = self._returned(function, args, result)
         failed = function in _RETURN_BLOCKS and not returned and bool(size)
         call = Call(
@@ -306,7 +306,7 @@ class Heap:
         ffi.errno = code
         return result
 
-    def _may_call(self, function: str, address: int, thread: int) -> None:
+    def _may_call(self, function: str, address: int, thread: int, args: tuple[Any, ...]) -> None:
         """Refuse what would be undefined, or is for another thread."""
         if not self._close.alive:
             raise HeapError(
@@ -321,14 +321,14 @@ class Heap:
         if address and self._check and self._in_child is None and not self._calls.live(address):
             from heapscope.recorders.refusal import not_live
 
-            raise RefusedError(not_live(self, function, address))
+            raise RefusedError(not_live(self, function, address, _plain(args)))
 
-    def _spoiled(self, function: str) -> RefusedError:
+    def _spoiled(self, function: str, args: tuple[Any, ...]) -> RefusedError:
         """Say which word was written, by whom it could be, and what glibc would do."""
         from heapscope.recorders.refusal import spoiled
 
         bad = self._c.bad
-        return RefusedError(spoiled(self, function, int(bad.at), int(bad.value)))
+        return RefusedError(spoiled(self, function, int(bad.at), int(bad.value), _plain(args)))
 
     def _returned(self, function: str, args: tuple[Any, ...], result: Any) -> int:
         """Return the address of the block that a call returned; 0 for none."""
@@ -412,7 +412,7 @@ class Heap:
         listed: list[tuple[str, str, int]] = []
         for name, value in lists.items():
             places = [_address(element) for element in value]
-            if not held.issuperset(places):
+            if not held.issuperset(at for at in places if at):
                 kind = ffi.typeof(value[0]).cname
                 listed += [(f"{name}[{i}]", kind, at) for i, at in enumerate(places) if at]
         return [*listed, *found.values()]
@@ -541,12 +541,15 @@ class Heap:
         if not self._frames or only_asked:
             return
         pieces = (self._c.pieces[i] for i in range(self._c.piece_count))
-        there = {int(p.base): int(p.end - p.base) for p in pieces}
-        there |= {base: length for _, base, length in self._mapped()}
+        ends = {int(p.base): int(p.end) for p in pieces}
+        mapped = {block[1]: block for block in self._mapped()}
         for old in self._frames[-1].reading.mappings:
-            size = min(len(old.data), there.get(old.base, 0))
-            now = ffi.buffer(ffi.cast("char *", old.base), size)
-            if size and now[:] != old.data[:size]:
+            if old.base in mapped:
+                now, was = _mapping(*mapped[old.base]).data, old.data
+            else:
+                size = max(0, min(len(old.data), ends.get(old.base, 0) - old.base))
+                now, was = ffi.buffer(ffi.cast("char *", old.base), size)[:], old.data[:size]
+            if now != was:
                 self._record(True)
                 return
 
@@ -582,6 +585,11 @@ def _address(pointer: Any) -> int:
         return int(ffi.cast("uintptr_t", pointer))
     except TypeError:
         return 0
+
+
+def _plain(args: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return the arguments of a call as numbers."""
+    return tuple(arg if type(arg) is int else _address(arg) for arg in args)
 
 
 def _word(at: int) -> int:

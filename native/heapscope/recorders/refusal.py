@@ -1,13 +1,22 @@
-"""Why a call on a private heap was not made: the block's history, and what glibc would do."""
+"""Why a call on a private heap was not made: the block's history, and what glibc does with it.
+
+What glibc does is not foretold: the call is made in a forked child, and the message tells its end.
+"""
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
+from heapscope._heap import ffi
+from heapscope._heap import lib as C  # noqa: N812 (it is the C side)
 from heapscope.model.snapshot import HEADER, Chunk, Role, Snapshot, State, Word
 
 if TYPE_CHECKING:
     from heapscope.recorders.heap import Heap
+
+Arguments = tuple[int, ...]
+"""What a call was given: numbers, and addresses as numbers."""
 
 SEE_IT = (
     "To see it happen, let it happen in a process that may die: `with heapscope.child() as c:` and "
@@ -21,9 +30,8 @@ _RULES = {
 }
 
 
-def not_live(heap: Heap, function: str, address: int) -> str:
+def not_live(heap: Heap, function: str, address: int, args: Arguments) -> str:
     """Explain why `function` may not be called with the pointer `address`."""
-    shot = heap.snapshot()
     calls = heap._calls
     asked = calls.blocks.get(address)
     if asked is not None and asked.freed is not None:
@@ -31,18 +39,39 @@ def not_live(heap: Heap, function: str, address: int) -> str:
         by = "realloc to size 0" if calls.log[asked.freed - 1].function != "free" else "free"
         what = f"{function}({name}) was not run: {name} was freed at call {asked.freed} ({by})"
         what += f" after call {asked.call} had returned it, and nobody was given it since."
-        would = _would_again(heap, function, shot, address)
     elif address in calls.moved:
         to, number = calls.moved[address]
         name = calls.name(to) if to in calls.blocks else "the block"
         what = f"{function} was not run: realloc moved {name} away from this address at call "
         what += f"{number}; use the pointer that realloc returned."
-        would = _would_again(heap, function, shot, address)
     else:
         what = f"{function} was not run: {_place(heap, address)}"
-        would = _would_foreign(heap, function, address)
-    rule = _RULES[function]
-    return f"{what} This is undefined behaviour ({rule}). {would} {SEE_IT}"
+    end = _tried(heap, function, args) or _silently(heap, function, address)
+    return f"{what} This is undefined behaviour ({_RULES[function]}). {end} {SEE_IT}"
+
+
+def _tried(heap: Heap, function: str, args: Arguments) -> str | None:
+    """Make the call in a child and tell how that ended; None when nothing was noticed."""
+    words = [arg & (1 << 64) - 1 for arg in (*args, 0, 0, 0)[:3]]
+    said = ffi.new("char[]", 512)
+    number = C.hs_attempt(heap._c, function.encode(), *words, said, len(said))
+    message = ffi.string(said).decode(errors="replace")
+    glibc = f"glibc {heap.glibc}"
+    if number == -1:
+        return f"What {glibc} would do could not be tried in a child process."
+    if number == signal.SIGALRM:
+        return f"Tried in a child process, {glibc} did not come back within a second."
+    if number:
+        end = signal.Signals(number).name
+        if message:
+            return f'Tried in a child process, {glibc} said "{message}" and ended with {end}.'
+        return f"Tried in a child process, {glibc} ended with {end}."
+    if function == "malloc_usable_size":
+        return (
+            f"Tried in a child process, {glibc} did not notice: it took the eight bytes before it "
+            f"for a size word and answered {message}."
+        )
+    return None
 
 
 def _place(heap: Heap, address: int) -> str:
@@ -58,35 +87,21 @@ def _place(heap: Heap, address: int) -> str:
     return "this heap never returned that address: it is of another heap, the stack or Python's."
 
 
-def _would_again(heap: Heap, function: str, shot: Snapshot, address: int) -> str:
-    """Say what glibc does with a block that is free already."""
-    glibc = f"glibc {heap.glibc}"
+def _silently(heap: Heap, function: str, address: int) -> str:
+    """Say what happens when glibc does not notice."""
+    text = f"Tried in a child process, glibc {heap.glibc} did not notice: it "
     if function != "free":
-        return f"{glibc} does not notice: it takes the size word for that of a block in use."
+        return f"{text}took the eight bytes before it for the size word of a block in use."
+    shot = heap.snapshot()
     at = heap._canon.anywhere(address - HEADER)
     chunk = None if at is None else next((c for c in shot.chunks if c.at == at), None)
     if chunk is None:
-        if at is None or shot.chunk_holding(at + HEADER) is None:
-            return (
-                f"Its mapping is gone, so {glibc} would read an address where nothing is: SIGSEGV."
-            )
-        return f"{glibc} would take what is there now for a size word."
-    if chunk.state is State.TCACHE:
-        return f'{glibc} would find it in the tcache: "free(): double free detected in tcache 2".'
+        return f"{text}took the eight bytes before it for a size word, and put that on a free list."
     if chunk.state is State.IN_USE:
-        return f"{glibc} would free the block that has the address now, which is somebody else's."
-    if _tcache_takes(heap, shot, chunk):
-        return (
-            f"{glibc} would not notice, and put it on a second list: then malloc returns it twice."
-        )
-    if chunk.state is State.FASTBIN:
-        first = next((f.links[0].chunk for f in shot.lists if f.name == chunk.free_list), None)
-        if first == chunk.at:
-            return f'{glibc} would say "double free or corruption (fasttop)".'
-        return f"{glibc} would not notice, and tie the list into a loop."
-    if chunk.state is State.TOP:
-        return f'{glibc} would say "double free or corruption (top)".'
-    return f'{glibc} would say "double free or corruption (!prev)".'
+        return f"{text}freed the block that has the address now, which is somebody else's."
+    if chunk.state is State.FASTBIN and not _tcache_takes(heap, shot, chunk):
+        return f"{text}tied the list into a loop."
+    return f"{text}put the block on a second list: then malloc returns it twice."
 
 
 def _tcache_takes(heap: Heap, shot: Snapshot, chunk: Chunk) -> bool:
@@ -101,19 +116,7 @@ def _tcache_takes(heap: Heap, shot: Snapshot, chunk: Chunk) -> bool:
     return False
 
 
-def _would_foreign(heap: Heap, function: str, address: int) -> str:
-    glibc = f"glibc {heap.glibc}"
-    if function == "malloc_usable_size":
-        return f"{glibc} would take the eight bytes before it for a size word and answer with that."
-    if address % 16:
-        return f'{glibc} would say "{function}(): invalid pointer": blocks are 16 bytes apart.'
-    return (
-        f"{glibc} would take the eight bytes before it for a size word: a message, SIGSEGV, or "
-        "silent damage, whatever they hold."
-    )
-
-
-def spoiled(heap: Heap, function: str, at: int, was: int) -> str:
+def spoiled(heap: Heap, function: str, at: int, was: int, args: Arguments) -> str:
     """Explain that a word which only the allocator may write has changed between two calls."""
     shot = heap.snapshot()
     now = int.from_bytes(_eight(at), "little")
@@ -130,10 +133,12 @@ def spoiled(heap: Heap, function: str, at: int, was: int) -> str:
     fault = next((f.text for f in shot.faults if f.at == where), None)
     if fault:
         text += f" What is impossible about it: {fault}."
+    end = _tried(heap, function, args)
+    if end is None:
+        end = f"Tried in a child process, glibc {heap.glibc} did not notice, and went on."
     return (
-        f"{text} glibc {heap.glibc} would go on with what the word says: stop with a message, "
-        f"crash, or hand out wrong memory. {SEE_IT} This heap can still "
-        "be drawn and closed; go on with a new one: heap = Heap()."
+        f"{text} {end} {SEE_IT} This heap can still be drawn and closed; "
+        "go on with a new one: heap = Heap()."
     )
 
 
