@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import tracefile as t
 from heapscope import cli
+from heapscope.commands.report import Bar
 from heapscope.traces import Report, TraceError, report
 from heapscope.traces.format import read
 from heapscope.traces.summary import summarize
@@ -448,3 +449,19 @@ def test_progress_is_told(tmp_path: Path) -> None:
     assert told[0][0] == "reading"
     assert told[-1] == ("", 1.0)
     assert all(0 <= part <= 1 for _, part in told)
+
+
+def test_progress_is_shown_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    bar = Bar()
+    bar("following the blocks", 0.25)
+    time.sleep(0.8)
+    bar.close()
+    said = capsys.readouterr().err
+    assert "following the blocks … 25%" in said
+    assert said.endswith("\r\x1b[K")
+    quick = Bar()
+    quick.close()
+    assert capsys.readouterr().err == ""

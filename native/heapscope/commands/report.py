@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
+import threading
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -113,20 +113,29 @@ class Bar:
     """Says on a terminal what is being done, when it takes longer than half a second."""
 
     def __init__(self) -> None:
-        self._on = sys.stderr.isatty()
-        self._next = time.monotonic() + 0.5
-        self._shown = False
+        self._said = ("reading", 0.0)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._show, daemon=True)
+        if sys.stderr.isatty():
+            self._thread.start()
 
     def __call__(self, what: str, part: float) -> None:
-        """Show what is being done."""
-        now = time.monotonic()
-        if self._on and what and now >= self._next:
-            self._next = now + 0.1
-            self._shown = True
-            print(f"\r\x1b[K{what} … {part:.0%}", end="", file=sys.stderr, flush=True)
+        """Take down what is being done."""
+        if what:
+            self._said = (what, part)
+
+    def _show(self) -> None:
+        shown, pause = False, 0.5
+        while not self._done.wait(pause):
+            what, part = self._said
+            amount = f" {part:.0%}" if part else ""
+            print(f"\r\x1b[K{what} …{amount}", end="", file=sys.stderr, flush=True)
+            shown, pause = True, 0.1
+        if shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Take the line away."""
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-            self._shown = False
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
