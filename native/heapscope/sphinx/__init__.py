@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the parts; Sphinx calls this."""
-    from heapscope.sphinx import build, cover, fingerprint, front, ledger, lexers, offline, pages
+    from heapscope.sphinx import (
+        build,
+        cover,
+        finder,
+        fingerprint,
+        front,
+        glossary,
+        ledger,
+        lexers,
+        offline,
+        pages,
+        quiz,
+    )
 
     fingerprint.asked()
     app.add_config_value("ledger_complete", False, "env", types=[bool])
@@ -25,9 +37,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("heapscope_workers", 0, "", types=[int])  # 0: as many as there are cores
     build.register(app)
     cover.register(app)
+    finder.register(app)
     front.register(app)
+    glossary.register(app)
     ledger.register(app)
     lexers.register(app)
     pages.register(app)
+    quiz.register(app)
     offline.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
