@@ -9,8 +9,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
+import jsonschema
 import pytest
 from films import after, ended, events, faults, faulty, kinds, lines, value, variable
 from heapscope.model.film import Film
@@ -271,6 +273,11 @@ PROGRAMS: dict[str, tuple[str, str]] = {
         len(faulty(after(f, 4))) == 1
         variable(after(f, 3), 'a').state == 'dangling'""",
     ),
+    "what realloc leaves behind": (
+        "char *a = malloc(40);\nmemset(a, 'Q', 40);\nchar *b = malloc(24);\na = realloc(a, 3000);\n"
+        "free(a);\nfree(b);",
+        "b'QQQQQQQQ' in [w.data for w in after(f, 4).words if w.role == 'stale']; not faults(f)",
+    ),
     "read before a write": (
         'int *a = malloc(16);\nint x = a[2];\nfree(a);\nputs("x");',
         """list(faults(f)) == [2]
@@ -399,7 +406,9 @@ def test_five_runs_give_the_same_bytes(name: str) -> None:
 
 
 def test_film_survives_json() -> None:
-    film = film_of(PROGRAMS["a list"][0])
+    film = film_of(PROGRAMS["realloc misused"][0])
+    schema = resources.files("heapscope.model").joinpath("film.schema.json").read_text("utf-8")
+    jsonschema.validate(film.to_json(), json.loads(schema))
     assert Film.from_json(json.loads(json.dumps(film.to_json()))) == film
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from typing import Any, cast
 
+import jsonschema
 import pytest
 from films import after, ended, events, faults, faulty, kinds, lines, value, variable
 from heapscope.model.film import Film
@@ -315,6 +317,8 @@ def test_five_runs_give_the_same_bytes(name: str) -> None:
 
 def test_film_survives_json() -> None:
     film = record_go(SHOUT)
+    schema = resources.files("heapscope.model").joinpath("film.schema.json").read_text("utf-8")
+    jsonschema.validate(film.to_json(), json.loads(schema))
     assert Film.from_json(json.loads(json.dumps(film.to_json()))) == film
 
 

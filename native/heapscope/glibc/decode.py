@@ -99,8 +99,10 @@ def _fold(scene: Scene) -> None:
             blocks = "1 block" if piece.parts == 1 else f"{piece.parts} blocks"
             piece.label = f"{blocks} the program did not ask for"
             _hide(scene, piece)
-        elif piece.state.free and scene.reading.complete and scene.asked(piece) is None:
-            _hide_stale(scene, piece)
+        elif piece.state.free and scene.asked(piece) is None:
+            former = scene.reading.former
+            if former is not None and piece.at + HEADER not in former:
+                _hide_stale(scene, piece)
     scene.pieces = result
     scene.settle_starts()
 

@@ -124,6 +124,10 @@ class Reading:
     complete: bool = False
     """Whether the recorder saw every call of the program itself: then a block in use that no call
     asked for is somebody else's, and is folded."""
+    former: frozenset[int] | None = None
+    """User addresses that realloc moved blocks away from.  With this known, the old bytes of other
+    free chunks that no recorded call asked for are a library's, and are blanked: they differ from
+    run to run.  None: nothing is blanked."""
     events: tuple[Event, ...] = ()  # since the reading before; addresses are real
     line: int | None = None
     stack: tuple[str, ...] = ()
@@ -139,6 +143,7 @@ class Reading:
             "glibc": self.glibc,
             "arch": self.arch,
             "complete": self.complete,
+            "former": None if self.former is None else sorted(self.former),
             "mappings": [{**dataclasses.asdict(m), "data": m.data.hex()} for m in self.mappings],
             "main_arena": None if arena is None else {"at": arena[0], "data": arena[1].hex()},
             "tcache": list(self.tcache),
@@ -183,6 +188,9 @@ class Reading:
             names={_number(n["user"]): str(n["name"]) for n in form.get("names", ())},
             pointers=tuple(_pointer(p) for p in form.get("pointers", ())),
             complete=bool(form.get("complete", False)),
+            former=None
+            if form.get("former") is None
+            else frozenset(_number(user) for user in form["former"]),
             events=tuple(_event(e) for e in form.get("events", ())),
             line=_maybe(form.get("line")),
             stack=tuple(str(s) for s in form.get("stack", ())),

@@ -244,6 +244,7 @@ class Story:
             blocks=dict(self.calls.blocks),
             pointers=tuple(pointers),
             complete=True,
+            former=frozenset(self.calls.moved),
             events=tuple(events),
             line=line,
             stack=tuple(a.function for a in now),
