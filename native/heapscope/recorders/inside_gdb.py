@@ -57,7 +57,11 @@ REGISTERS = {
     "i386:x86-64": (("rdi", "rsi", "rdx"), "rax", "rsp"),
     "aarch64": (("x0", "x1", "x2"), "x0", "sp"),
 }
-GO_REGISTERS = {"i386:x86-64": ("rax", "rbx", "rcx"), "aarch64": ("x0", "x1", "x2")}
+# Go's own calling convention: where arguments are, and where g is
+GO_REGISTERS = {
+    "i386:x86-64": (("rax", "rbx", "rcx"), "r14"),
+    "aarch64": (("x0", "x1", "x2"), "x28"),
+}
 COPIES = {  # cgo's helpers that copy across the border: how many registers tell what is copied
     "CString": 2,
     "GoString": 1,
@@ -490,7 +494,7 @@ def go_side(frames: list[list[Any]]) -> dict[str, Any] | None:
         data = job.read(GO["numgc"], 4)
         side["gc"] = int.from_bytes(data or b"", "little")
     if frames and frames[0][0].startswith("main."):
-        low, high = (job.word(register("r14") + i) or 0 for i in (0, 8))
+        low, high = (job.word(register(GO_G) + i) or 0 for i in (0, 8))
         if low < register(STACK) < high:
             side["stack"] = [low, high]
     for frame in frames:
@@ -533,6 +537,7 @@ def collect(number: int, data: bytes, depth: int, found: dict[int, list[Any]]) -
 # ---- calls
 
 NAMES, RESULT, STACK = REGISTERS["i386:x86-64"]
+GO_NAMES, GO_G = GO_REGISTERS["i386:x86-64"]
 GOROUTINES: dict[int, int] = {}  # by thread: the goroutine that it was seen to run last
 
 
@@ -540,7 +545,7 @@ def thread_now(in_go: bool = False) -> int:
     """Return the number of the thread; in Go that of the goroutine, which may change threads."""
     thread: int = gdb.selected_thread().num
     if in_go and GO["goid"]:
-        found = job.word(register("r14") + GO["goid"])
+        found = job.word(register(GO_G) + GO["goid"])
         if found:
             GOROUTINES[thread] = found
     return GOROUTINES.get(thread, thread)
@@ -689,12 +694,12 @@ class Copy(gdb.Breakpoint):  # type: ignore[misc]
 
     def note(self) -> None:
         """Write out where from and how much."""
-        args = [register(name) for name in GO_REGISTERS["i386:x86-64"][: COPIES[self.name]]]
+        args = [register(name) for name in GO_NAMES[: COPIES[self.name]]]
         size = args[1] if len(args) > 1 else 0
         if self.name == "GoString" and args[0]:
             size = self.length(args[0])
         # A function of Go's that needs more stack begins anew when it has got it.
-        again = register(STACK) - (job.word(register("r14") + 16) or 0) < 512
+        again = register(STACK) - (job.word(register(GO_G) + 16) or 0) < 512
         thread = thread_now(in_go=True)
         job.write("copy", fn=self.name, at=args[0], size=size, th=thread, again=again)
 
@@ -945,8 +950,19 @@ def address_of(name: str) -> int:
         return 0
 
 
+def know_machine() -> None:
+    """Choose the registers' names; gdb.error where the machine is not known."""
+    global NAMES, RESULT, STACK, GO_NAMES, GO_G
+    machine = gdb.selected_frame().architecture().name()
+    if machine not in REGISTERS:
+        raise gdb.error(f"films are for x86-64 and aarch64; this is {machine}")
+    NAMES, RESULT, STACK = REGISTERS[machine]
+    GO_NAMES, GO_G = GO_REGISTERS[machine]
+
+
 def prepare() -> None:
     """At main: find everything, and set the breakpoints."""
+    know_machine()
     job.pid = gdb.selected_inferior().pid
     job.memory = os.open(f"/proc/{job.pid}/mem", os.O_RDONLY)
     path, base, places = libraries()
