@@ -15,16 +15,17 @@
    Kinds of blocks:
 
    HS_WINDOW   is mapped into the program's memory and is what one thread writes to at present.
-   HS_DONE     is a copy of a window that was full. Windows are used over and over: each has a number
+   HS_DONE     is a copy of a window that was full. Windows are used over and over: each has a
+   number
                (`window`) and counts its fillings (`seq`). Read, for each window number, its HS_DONE
                blocks by seq, then the window itself, unless there is an HS_DONE block with the
-               window's own seq: in that case the writer was killed while it was clearing the window.
-   HS_SHARED   belongs to no thread: events from signal handlers that interrupted the tracer. Each
-               event there is preceded by an HS_THREAD and an HS_TIME_ABS record, and dt is 0.
+               window's own seq: in that case the writer was killed while it was clearing the
+   window. HS_SHARED   belongs to no thread: events from signal handlers that interrupted the
+   tracer. Each event there is preceded by an HS_THREAD and an HS_TIME_ABS record, and dt is 0.
    HS_MAPS     text, `used` bytes: the executable lines of /proc/self/maps at `time`, each with its
                newline, for looking up addresses. The newest block counts for what is not in an
-               older one; a line may be cut at the block's end and go on in the next HS_MAPS block of
-               the same `window` number, by seq.
+               older one; a line may be cut at the block's end and go on in the next HS_MAPS block
+   of the same `window` number, by seq.
 
    Records: `used` bytes after the block's header, 16 bytes each, two words:
 
@@ -44,25 +45,26 @@
 
    The events (value is a pointer, 0 = the call failed, size in bytes as asked for, stack a number):
    HS_MALLOC, HS_CALLOC (size is the product), HS_ALIGNED (aligned_alloc, posix_memalign, memalign,
-   valloc, pvalloc; an HS_ALIGN record precedes it), HS_FREE (size is 0; free(NULL) is not recorded),
-   HS_REALLOC_BEGIN (value: the old pointer; not there for realloc(NULL, n)) and then, from the same
-   thread, HS_REALLOC_END (value: the new pointer). Between the two the old block is neither live
-   nor free: at the end it is gone if the new pointer is not 0 or if the size is 0, else it lives on.
-   reallocarray is realloc with the product; strdup and strndup are HS_MALLOC with their caller.
-   A calloc or reallocarray whose product overflows has the size 2^64 - 1.
+   valloc, pvalloc; an HS_ALIGN record precedes it), HS_FREE (size is 0; free(NULL) is not
+   recorded), HS_REALLOC_BEGIN (value: the old pointer; not there for realloc(NULL, n)) and then,
+   from the same thread, HS_REALLOC_END (value: the new pointer). Between the two the old block is
+   neither live nor free: at the end it is gone if the new pointer is not 0 or if the size is 0,
+   else it lives on. reallocarray is realloc with the product; strdup and strndup are HS_MALLOC with
+   their caller. A calloc or reallocarray whose product overflows has the size 2^64 - 1.
 
-   The others:
+   A release has its call site alone for a stack, and so has what is recorded in HS_SHARED.
+
+   The others (HS_WIDE and HS_ALIGN are in the same block as the event that they belong to):
    HS_WIDE     the next record's size does not fit into 36 bits: it is value | size << 48. (The
                record itself has HS_SIZE_MAX there.)
    HS_ALIGN    value: the alignment of the next record.
    HS_TIME     value: ticks >> HS_TIME_SHIFT to add to the time; dt is 0.
-   HS_TIME_ABS value: low 48 bits of the ticks >> HS_TIME_SHIFT, for the next record; HS_SHARED only.
-   HS_THREAD   value: the thread number (gettid) of the records from here on in this window. It
-               stays in force over the window's next fillings.
-   HS_FRAME    one frame of a stack: value: an address; stack: the stack's number; size: bits 0..7
-               the frame's index (0 is the call site), bit 8 is 1 for a Go frame. dt is 0. A stack's
-               frames may stand in another window than its events, and later in the file.
-   HS_LOST     value: events lost here.
+   HS_TIME_ABS value: low 48 bits of the ticks >> HS_TIME_SHIFT, for the next record; HS_SHARED
+   only. HS_THREAD   value: the thread number (gettid) of the records from here on in this window.
+   It stays in force over the window's next fillings. HS_FRAME    one frame of a stack: value: an
+   address; stack: the stack's number; size: bits 0..7 the frame's index (0 is the call site), bit 8
+   is 1 for a Go frame. dt is 0. A stack's frames may stand in another window than its events, and
+   later in the file. HS_LOST     value: events lost here.
 
    Stack 0 is "not known". Addresses in frames are return addresses: look up address - 1. Frame 0 is
    always the address that the allocation function returns to. The Go frames of a stack come after
@@ -104,10 +106,10 @@ enum hs_op {
 };
 
 enum hs_flag {
-    HS_FORKED = 1,     /* the image began with fork, not with exec */
-    HS_TSC = 2,        /* ticks are the processor's time stamp counter; else nanoseconds */
-    HS_GO = 4,         /* stacks go on into Go */
-    HS_FINISHED = 8,   /* the program came to its end by exit or return from main */
+    HS_FORKED = 1,   /* the image began with fork, not with exec */
+    HS_TSC = 2,      /* ticks are the processor's time stamp counter; else nanoseconds */
+    HS_GO = 4,       /* stacks go on into Go */
+    HS_FINISHED = 8, /* the program came to its end by exit or return from main; Go's end is none */
     HS_ALLOCATOR = 16, /* the program has an allocator of its own, not glibc's */
 };
 

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from heapscope.recorders.trace import compile_library, environment, library, troubles
 from tracer_programs import compiled, traced
 from tracer_records import (
     ALLOCATOR,
@@ -21,8 +22,6 @@ from tracer_records import (
     images,
     live,
 )
-
-from heapscope.recorders.trace import environment, library, troubles
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,9 @@ def by_thread(events: list[Event]) -> dict[int, list[Event]]:
     return dict(result)
 
 
-def check_driver(built: Path, folder: Path, seed: int, threads: int, calls: int, depth: int) -> None:
+def check_driver(
+    built: Path, folder: Path, seed: int, threads: int, calls: int, depth: int
+) -> None:
     run = traced([built / "driver", str(seed), str(threads), str(calls)], folder, depth=depth)
     said = collections.defaultdict(list)
     left = set()
@@ -129,7 +130,9 @@ def test_exec_in_the_same_process(built: Path, tmp_path: Path) -> None:
     traces = images(tmp_path)
     assert len({trace.pid for trace in traces}) == 1
     assert sorted(len(trace.own()) for trace in traces) == [2, 4, 6, 8, 10]
-    assert sorted(trace.path.name.split("-")[1] for trace in traces) == [f"{n}.heap" for n in range(5)]
+    assert sorted(trace.path.name.split("-")[1] for trace in traces) == [
+        f"{n}.heap" for n in range(5)
+    ]
 
 
 def test_vfork(built: Path, tmp_path: Path) -> None:
@@ -141,7 +144,7 @@ def test_vfork(built: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("depth", [0, 16])
 def test_what_a_killed_program_did_is_there(built: Path, tmp_path: Path, depth: int) -> None:
-    for attempt, lines in enumerate((1, 2, 3, 40, 300)):
+    for attempt, lines in enumerate((1, 2, 3, 20, 60)):
         folder = tmp_path / str(attempt)
         folder.mkdir()
         env = environment(folder, depth=depth)
@@ -284,6 +287,36 @@ def test_memory_is_bounded(built: Path, tmp_path: Path) -> None:
     plain = peak(dict(os.environ))
     assert peak(environment(tmp_path, depth=16)) - plain < 4096  # KiB, for 4.8 million events
     assert image_events(tmp_path) > 4_800_000
+
+
+def with_library(built: Path, folder: Path, define: str, *words: str, depth: int) -> Image:
+    so = folder / "trace.so"
+    compile_library(so, [define])
+    place = folder / "trace"
+    place.mkdir()
+    env = environment(place, depth=depth) | {"LD_PRELOAD": str(so)}
+    subprocess.run([str(built / words[0]), *words[1:]], env=env, capture_output=True, check=True)
+    return image(place)
+
+
+def test_more_threads_than_windows(built: Path, tmp_path: Path) -> None:
+    words = ("odd", "threads", "5000")
+    trace = with_library(built, tmp_path, "-DHS_WINDOWS=2", *words, depth=16)
+    assert trace.windows == 2
+    assert trace.lost == 0
+    assert any(event.shared for event in trace.own())
+    counts = {thread: len(events) for thread, events in by_thread(trace.own()).items()}
+    assert sorted(counts.values()) == [10_000] * 8
+    list(live(trace.own()))
+
+
+def test_more_stacks_than_the_table_holds(built: Path, tmp_path: Path) -> None:
+    words = ("driver", "3", "4", "2000")
+    trace = with_library(built, tmp_path, "-DHS_TABLE_BITS=4", *words, depth=16)
+    assert trace.cut > 0
+    assert trace.lost == 0
+    assert len(trace.stacks) <= 16 + 4
+    assert all(event.stack == 0 or event.stack in trace.stacks for event in trace.events)
 
 
 def image_events(folder: Path) -> int:

@@ -11,11 +11,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tracer_programs import SOURCES, command, traced
-from tracer_records import GO, Event, Image, image, images
-
 from heapscope.programs.go import cache_folder, find_go
 from heapscope.recorders.trace import inspect
+from tracer_programs import SOURCES, command, traced
+from tracer_records import GO, Event, Image, image, images
 
 ENV = {
     "GOTOOLCHAIN": "local",
@@ -92,7 +91,9 @@ def test_each_leak_has_its_go_stack(service: Path, tmp_path: Path) -> None:
             stack = go_stack(trace, event, service)
             # What is inlined into this function bears its name; the lines are those of the cgo
             # wrapper, unless that is a function of its own.
-            assert re.match(rf"{re.escape(function)} (main.go:{line(inner)}|_cgo_)", stack[0]), stack
+            assert re.match(rf"{re.escape(function)} (main.go:{line(inner)}|_cgo_)", stack[0]), (
+                stack
+            )
             assert stack[1:] == [
                 f"main.worker main.go:{line(caller)}",
                 f"main.main.func1 main.go:{line('worker(k, rounds)')}",
@@ -194,11 +195,44 @@ def test_many_goroutines_at_once(service: Path, tmp_path: Path) -> None:
     assert len(trace.stacks) < 2000
 
 
-def test_the_report_names_every_line(service: Path, tmp_path: Path) -> None:
-    page = tmp_path / "report.json"
+def test_the_report_names_every_line(service: Path) -> None:
     run = command("--json", "--depth", "32", "--", service, "100")
     assert run.returncode == 0
     said = json.loads(run.stderr[run.stderr.index(b"{") :])
-    page.write_text(json.dumps(said, indent=1))
-    print(page)
-    assert 0
+    stacks = {}
+    for leak in said["leaks"]:
+        frames = [said["frames"][number] for number in leak["stack"]]
+        own = [
+            f"{frame['function']}:{frame['line']}"
+            for frame in frames
+            if Path(frame["file"]).name == "main.go" and frame["go"]
+        ]
+        stacks[(leak["calls"], *own)] = (leak["blocks"], leak["bytes"])
+    common = [f"main.main.func1:{line('worker(k, rounds)')}"]
+    in_c = [f"main.leakInC:{line('C.in_c(C.size_t')}", f"main.worker:{line('leakInC(1000')}"]
+    malloc = [
+        f"main.small:{line('func small(')}",
+        f"main.leakMalloc:{line('small(n))')}",
+        f"main.worker:{line('leakMalloc(2000')}",
+    ]
+    string = [
+        f"main.smaller:{line('func smaller(')}",
+        f"main.leakString:{line('smaller(s)))')}",
+        f"main.worker:{line('leakString(string(')}",
+    ]
+    assert stacks[("", *in_c, *common)] == (400, 100 * (4 * 1000 + 6))
+    assert stacks[("C.malloc", *malloc, *common)] == (400, 100 * (4 * 2000 + 6))
+    assert stacks[("C.CString", *string, *common)] == (400, 100 * (4 * 3000 + 6))
+
+
+def test_go_tool_pprof_shows_the_lines(service: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "out.pb.gz"
+    run = command("--pprof", profile, "--depth", "32", "--", service, "100")
+    assert run.returncode == 0
+    argv = [find_go(), "tool", "pprof", "-top", "-cum", "-sample_index=inuse_objects", str(profile)]
+    env = os.environ | ENV | {"PPROF_TMPDIR": str(tmp_path)}
+    top = subprocess.run(argv, capture_output=True, text=True, check=True, env=env).stdout
+    rows = {words[5]: words[3] for words in map(str.split, top.splitlines()) if len(words) > 5}
+    assert rows["main.worker"] == "1200"
+    assert rows["main.leakInC"] == rows["main.leakString"] == "400"
+    assert rows["main.leakMalloc"] == "402"  # two from the callbacks

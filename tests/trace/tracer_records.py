@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BLOCK = 65536
-OPS = (
-    "hole malloc calloc realloc-begin realloc free aligned thread time time-abs wide align frame lost"
-).split()
+OPS = ["hole", "malloc", "calloc", "realloc-begin", "realloc", "free", "aligned"]
+OPS += ["thread", "time", "time-abs", "wide", "align", "frame", "lost"]
 EVENTS = frozenset(OPS[1:7])
 FORKED, TSC, GO, FINISHED, ALLOCATOR = 1, 2, 4, 8, 16
 
@@ -38,6 +37,7 @@ class Image:
     flags: int = 0
     lost: int = 0
     stopped: int = 0
+    cut: int = 0
     parent_file: str = ""
     exe: str = ""
     events: list[Event] = field(default_factory=list)
@@ -71,7 +71,7 @@ def read(path: Path) -> Image:
     magic, version, block, pid, parent, flags = struct.unpack_from("=QIIIII", data)
     assert (magic, version, block) == (0x3165636172747368, 1, BLOCK)
     image = Image(path, pid, parent, flags)
-    image.lost, image.stopped = struct.unpack_from("=QI", data, 40)
+    image.lost, image.stopped, _, image.cut = struct.unpack_from("=QIIQ", data, 40)
     text = 104
     image.parent_file = data[text : text + 64].partition(b"\0")[0].decode()
     image.exe = data[text + 64 : text + 64 + 1024].partition(b"\0")[0].decode()

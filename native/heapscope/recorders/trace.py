@@ -95,7 +95,8 @@ def compile_library(to: Path, more: Sequence[str] = ()) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent) as folder:
         half = Path(folder) / "trace.so"  # renamed when whole: two programs may start at once
-        command = [gcc, *FLAGS, *more, "-shared", str(_SOURCE), "-o", str(half), "-ldl", "-lpthread"]
+        files = [str(_SOURCE), "-o", str(half), "-ldl", "-lpthread"]
+        command = [gcc, *FLAGS, *more, "-shared", *files]
         built = subprocess.run(command, capture_output=True, text=True, check=False)
         if built.returncode != 0:
             raise TraceError(f"gcc cannot build the tracer: {built.stderr.strip()}")
@@ -137,11 +138,14 @@ def inspect(path: Path) -> Program:
             go = elf.get_section_by_name(".go.buildinfo")
             if not dynamic:
                 kind = "a Go program without cgo" if go else "statically linked"
-                return Program(path, "", (f"{path.name} is {kind}: it does not call glibc's malloc "
-                                          "through the loader, so nothing can be recorded.",))
+                why = "it does not call glibc's malloc through the loader"
+                note = f"{path.name} is {kind}: {why}, so nothing can be recorded."
+                return Program(path, "", (note,))
             if path.stat().st_mode & 0o6000 and os.geteuid() != path.stat().st_uid:
-                return Program(path, "", (f"{path.name} changes its user at its start, and the "
-                                          "loader therefore leaves the tracer out.",))
+                why = (
+                    "changes its user at its start, and the loader therefore leaves the tracer out"
+                )
+                return Program(path, "", (f"{path.name} {why}.",))
             if go is None:
                 return Program(path, "", ())
             return _inspect_go(path, elf, bytes(go.data()))
@@ -232,7 +236,8 @@ def environment(
 ) -> dict[str, str]:
     """Return an environment in which a program is traced into `folder`, which must exist.
 
-    `go` comes from `inspect`, of several programs joined by colons. The tracer goes on into every program that inherits it.
+    `go` comes from `inspect`, of several programs joined by colons. The tracer goes on into every
+    program that inherits the environment.
     """
     if not 0 <= depth <= DEEPEST:
         raise TraceError(f"the depth is a number from 0 to {DEEPEST}")
@@ -357,7 +362,8 @@ def troubles(folder: Path) -> tuple[str, ...]:
             reason = os.strerror(head.stopped)
             if head.stopped == errno.EFBIG:
                 reason = "the limit on the size of files (ulimit -f)"
-            said.append(f"The recording of process {head.pid} is not complete, it ended by: {reason}.")
+            whose = f"The recording of process {head.pid}"
+            said.append(f"{whose} is not complete, it ended by: {reason}.")
         if head.lost:
             said.append(f"{head.lost:,} events of process {head.pid} could not be recorded.")
     return tuple(said)

@@ -55,18 +55,25 @@ static void *work(void *argument) {
             note(w, "realloc-begin", old, 0, 0);
             p = r % 3 ? realloc(old, size) : reallocarray(old, size / 8, 8);
             note(w, "realloc", p, r % 3 ? size : size / 8 * 8, 0);
-            if (p == NULL && (r % 3 ? size : size / 8 * 8)) p = old;
+            if (p == NULL && (r % 3 ? size : size / 8 * 8))
+                p = old;
         } else {
-            if (old) note(w, "free", old, 0, 0), free(old);
+            if (old)
+                note(w, "free", old, 0, 0), free(old);
             switch (r / 13 % 10) {
-            case 0: p = calloc(size, 3), note(w, "calloc", p, size * 3, 0); break;
-            case 1: p = memalign(alignment, size), note(w, "aligned", p, size, alignment); break;
+            case 0:
+                p = calloc(size, 3), note(w, "calloc", p, size * 3, 0);
+                break;
+            case 1:
+                p = memalign(alignment, size), note(w, "aligned", p, size, alignment);
+                break;
             case 2:
                 p = aligned_alloc(alignment, size / alignment * alignment);
                 note(w, "aligned", p, size / alignment * alignment, alignment);
                 break;
             case 3:
-                if (posix_memalign(&p, alignment, size)) p = NULL;
+                if (posix_memalign(&p, alignment, size))
+                    p = NULL;
                 note(w, "aligned", p, size, alignment);
                 break;
             case 4:
@@ -77,28 +84,36 @@ static void *work(void *argument) {
                 memset(text, 'x', sizeof text - 1), text[39] = 0;
                 p = strndup(text, size % 50), note(w, "malloc", p, strlen(p) + 1, 0);
                 break;
-            case 6: p = realloc(NULL, size), note(w, "realloc", p, size, 0); break;
+            case 6:
+                p = realloc(NULL, size), note(w, "realloc", p, size, 0);
+                break;
             case 7:
                 if (r % 5 == 0) {
                     volatile size_t much = SIZE_MAX / 2 - size;
                     p = malloc(much), note(w, "malloc", p, much, 0);
-                    if (errno != ENOMEM) abort();
+                    if (errno != ENOMEM)
+                        abort();
                     errno = 77;
                     break;
                 } /* fall through */
-            default: p = malloc(size), note(w, "malloc", p, size, 0);
+            default:
+                p = malloc(size), note(w, "malloc", p, size, 0);
             }
         }
-        if (p && errno != 77) abort();
-        if (p && malloc_usable_size(p) > 7) memset(p, 0x5a, 8);
+        if (p && errno != 77)
+            abort();
+        if (p && malloc_usable_size(p) > 7)
+            memset(p, 0x5a, 8);
         p = atomic_exchange(s, p);
-        if (p) note(w, "free", p, 0, 0), free(p);
+        if (p)
+            note(w, "free", p, 0, 0), free(p);
     }
     return NULL;
 }
 
 int main(int count, char **word) {
-    if (count < 4) return 2;
+    if (count < 4)
+        return 2;
     int threads = atoi(word[2]), calls = atoi(word[3]);
     struct worker worker[16];
     pthread_t thread[16];
@@ -108,15 +123,18 @@ int main(int count, char **word) {
         worker[i].log = mmap(NULL, (size_t)calls * 4 * sizeof(struct call), PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     }
-    for (int i = 1; i < threads; i++) pthread_create(&thread[i], NULL, work, &worker[i]);
+    for (int i = 1; i < threads; i++)
+        pthread_create(&thread[i], NULL, work, &worker[i]);
     work(&worker[0]);
-    for (int i = 1; i < threads; i++) pthread_join(thread[i], NULL);
+    for (int i = 1; i < threads; i++)
+        pthread_join(thread[i], NULL);
     for (int i = 0; i < threads; i++)
         for (long k = 0; k < worker[i].done; k++) {
             struct call *c = &worker[i].log[k];
             printf("%d %s %p %zu %zu\n", worker[i].thread, c->op, c->p, c->size, c->alignment);
         }
     for (int i = 0; i < SLOTS; i++)
-        if (slot[i]) printf("left %p\n", (void *)slot[i]);
+        if (slot[i])
+            printf("left %p\n", (void *)slot[i]);
     return 0;
 }

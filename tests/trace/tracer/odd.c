@@ -29,17 +29,24 @@ static void some(long n) {
     }
 }
 
-static int is(const char *what) { return words && !strcmp(words[1], what); }
+static int is(const char *what) {
+    return words && !strcmp(words[1], what);
+}
 
 /* before main and after it */
 __attribute__((constructor)) static void before(int c, char **v) {
     words = c > 2 ? v : NULL;
-    if (words) count = atol(v[2]);
-    if (is("ends")) some(count);
+    if (words)
+        count = atol(v[2]);
+    if (is("ends"))
+        some(count);
 }
-static void late(void) { some(count); }
+static void late(void) {
+    some(count);
+}
 __attribute__((destructor)) static void after(void) {
-    if (is("ends")) some(count);
+    if (is("ends"))
+        some(count);
 }
 
 /* at the end of a thread */
@@ -61,8 +68,10 @@ static void *many(void *p) {
 static void threads(int n, void *(*work)(void *), int at_once) {
     pthread_t t[64];
     for (int done = 0; done < n; done += at_once) {
-        for (int i = 0; i < at_once; i++) pthread_create(&t[i], NULL, work, NULL);
-        for (int i = 0; i < at_once; i++) pthread_join(t[i], NULL);
+        for (int i = 0; i < at_once; i++)
+            pthread_create(&t[i], NULL, work, NULL);
+        for (int i = 0; i < at_once; i++)
+            pthread_join(t[i], NULL);
     }
 }
 
@@ -72,14 +81,16 @@ static void threads(int n, void *(*work)(void *), int at_once) {
 #endif
 static void tree(int depth) {
     some(count);
-    if (!depth) return;
+    if (!depth)
+        return;
     for (int way = 0; way < 3; way++) {
         pid_t child = way == 0 ? fork() : way == 1 ? (pid_t)syscall(SYS_fork) : _Fork();
         if (child == 0) {
             tree(depth - 1);
             _exit(0);
         }
-        if (child < 0) abort();
+        if (child < 0)
+            abort();
         waitpid(child, NULL, 0);
     }
     some(count);
@@ -100,20 +111,23 @@ static void handler(int number) {
     KEEP(p);
     free(p);
     handled++;
-    if (jumps && handled % 7 == 0) siglongjmp(back, 1);
+    if (jumps && handled % 7 == 0)
+        siglongjmp(back, 1);
 }
 
 static void alarms(int stack) {
     static char other[65536];
     stack_t s = {.ss_sp = other, .ss_size = sizeof other};
-    if (stack) sigaltstack(&s, NULL);
+    if (stack)
+        sigaltstack(&s, NULL);
     struct sigaction action = {.sa_handler = handler, .sa_flags = stack ? SA_ONSTACK : 0};
     sigaction(SIGALRM, &action, NULL);
     struct itimerval often = {{0, 100}, {0, 100}}, never = {{0, 0}, {0, 0}};
     setitimer(ITIMER_REAL, &often, NULL);
     volatile long i = 0;
     sigsetjmp(back, 1);
-    for (; i < count; i++) some(1);
+    for (; i < count; i++)
+        some(1);
     setitimer(ITIMER_REAL, &never, NULL);
     printf("%ld\n", handled);
 }
@@ -140,17 +154,31 @@ static void *with_frame(uintptr_t rbp) {
 static void frames(void) {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0), seed = 1;
     uintptr_t loop[2] = {(uintptr_t)loop, (uintptr_t)some + 4};
-    uintptr_t fixed[] = {0, 1, 8, 4096, UINTPTR_MAX, UINTPTR_MAX - 7, 0x8000000000000000u,
-                         here, here + 1, here - 64, here + 4096 * 1024, here - 4096 * 1024,
-                         (uintptr_t)loop, (uintptr_t)some, (uintptr_t)environ};
-    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) free(with_frame(fixed[i]));
+    uintptr_t fixed[] = {0,
+                         1,
+                         8,
+                         4096,
+                         UINTPTR_MAX,
+                         UINTPTR_MAX - 7,
+                         0x8000000000000000u,
+                         here,
+                         here + 1,
+                         here - 64,
+                         here + 4096 * 1024,
+                         here - 4096 * 1024,
+                         (uintptr_t)loop,
+                         (uintptr_t)some,
+                         (uintptr_t)environ};
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        free(with_frame(fixed[i]));
     for (long i = 0; i < count; i++) {
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         uintptr_t way = seed >> 60, value = seed >> 20;
         free(with_frame(way < 8 ? here + value % 20000 - 10000 : way < 12 ? seed : value));
     }
     /* from there to the very top of the stack */
-    for (char **e = environ; *e; e++) free(with_frame((uintptr_t)*e & ~(uintptr_t)7));
+    for (char **e = environ; *e; e++)
+        free(with_frame((uintptr_t)*e & ~(uintptr_t)7));
 }
 
 static __thread ucontext_t home, away;
@@ -177,7 +205,8 @@ static void *in_thread(void *p) {
 }
 
 int main(int c, char **v) {
-    if (c < 3) return 2;
+    if (c < 3)
+        return 2;
     pthread_key_create(&key, goodbye);
     if (is("ends")) {
         atexit(late);
@@ -224,14 +253,16 @@ int main(int c, char **v) {
             void *p = malloc(24);
             KEEP(p);
             free(p);
-            if (i % count == 0) dprintf(1, "%ld\n", i);
+            if (i % count == 0)
+                dprintf(1, "%ld\n", i);
         }
     } else if (is("crash")) {
         some(count);
         *(volatile int *)8 = 1;
     } else if (is("few-files")) {
         struct rlimit less = {3, 0}, old;
-        if (count % 2) some(1);
+        if (count % 2)
+            some(1);
         getrlimit(RLIMIT_NOFILE, &old);
         less.rlim_max = old.rlim_max;
         setrlimit(RLIMIT_NOFILE, &less);
@@ -242,10 +273,13 @@ int main(int c, char **v) {
         closefrom(3);
         int fd[8];
         char name[] = "/tmp/heapscope-closes-XXXXXX";
-        for (int i = 0; i < 8; i++) fd[i] = i ? dup(fd[0]) : mkstemp(name);
+        for (int i = 0; i < 8; i++)
+            fd[i] = i ? dup(fd[0]) : mkstemp(name);
         some(count);
-        if (lseek(fd[0], 0, SEEK_END) != 0) return 4;
-        if (fd[0] != 3) return 5;
+        if (lseek(fd[0], 0, SEEK_END) != 0)
+            return 4;
+        if (fd[0] != 3)
+            return 5;
         unlink(name);
     }
     puts("done");

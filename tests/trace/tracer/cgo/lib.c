@@ -6,13 +6,15 @@
 
 __attribute__((noinline)) static void *deeper(size_t size) {
     char *p = malloc(size);
-    if (p) memset(p, 1, size);
+    if (p)
+        memset(p, 1, size);
     return p;
 }
 
 void *in_c(size_t size) {
     char *p = deeper(size);
-    if (p) p[0] = 2;
+    if (p)
+        p[0] = 2;
     return p;
 }
 
