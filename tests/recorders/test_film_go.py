@@ -184,9 +184,10 @@ func main() {
 import "C"
 import (
 	"runtime"
-	"time"
 	"unsafe"
 )
+
+var freed = make(chan bool)
 
 type owner struct{ p unsafe.Pointer }
 
@@ -194,6 +195,7 @@ func open() *owner {
 	o := &owner{C.malloc(64)}
 	runtime.AddCleanup(o, func(p unsafe.Pointer) {
 		C.free(p)
+		close(freed)
 	}, o.p)
 	return o
 }
@@ -203,10 +205,10 @@ func main() {
 	_ = o
 	o = nil
 	runtime.GC()
-	time.Sleep(50 * time.Millisecond)
+	<-freed
 }
 """,
-        "'cleanup' in kinds(f); f.blocks[0].died_line == 16; 'gc' in kinds(f)",
+        "'cleanup' in kinds(f); f.blocks[0].died_line == 17; 'gc' in kinds(f)",
     ),
     "a goroutine": (
         """package main

@@ -147,7 +147,7 @@ def record_go(
             files=[FILE, WHOLE] if whole.endswith(text) else [FILE],
             args=runner.words(args),
             stdin=stdin,
-            # A goroutine would be pre-empted at every stop, which takes longer than 10 ms; and with
+            # A goroutine would be preempted at every stop, which takes longer than 10 ms; and with
             # more processors the runtime starts threads, whose blocks are C's, at any time.
             env={"GODEBUG": "asyncpreemptoff=1", "GOMAXPROCS": "1"} | dict(env or {}),
             timeout=timeout,
