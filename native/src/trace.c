@@ -338,6 +338,14 @@ static SLOW int write_block(struct state *s, const struct hs_block *head, const 
     return error;
 }
 
+INLINE uint64_t word0(uint64_t value, uint64_t dt) {
+    return (value & 0xffffffffffffull) | dt << 48;
+}
+
+INLINE uint64_t word1(enum hs_op op, uint32_t stack, uint64_t size) {
+    return (uint64_t)op | (uint64_t)stack << 4 | size << 28;
+}
+
 /* Make room in the calling thread's window. */
 static SLOW bool refill(struct state *s, struct hs_block *w) {
     struct hs_block head = *w;
@@ -354,16 +362,14 @@ static SLOW bool refill(struct state *s, struct hs_block *w) {
     w->time = w->last;
     w->thread = T.thread;
     __atomic_store_n(&w->seq, w->seq + 1, __ATOMIC_RELEASE);
+    if (w->lost) {
+        uint64_t *first = (uint64_t *)(w + 1);
+        first[0] = word0(w->lost, 0);
+        first[1] = word1(HS_LOST, 0, 0);
+        w->used = 16, w->lost = 0;
+    }
     renew_clock(s, false);
     return true;
-}
-
-INLINE uint64_t word0(uint64_t value, uint64_t dt) {
-    return (value & 0xffffffffffffull) | dt << 48;
-}
-
-INLINE uint64_t word1(enum hs_op op, uint32_t stack, uint64_t size) {
-    return (uint64_t)op | (uint64_t)stack << 4 | size << 28;
 }
 
 /* Append a record to a window. The second word makes it count, so it comes last. */
@@ -372,7 +378,7 @@ INLINE bool push(struct state *s, struct hs_block *w, uint64_t w0, uint64_t w1) 
     if (UNLIKELY(used >= ROOM)) {
         if (!refill(s, w))
             return false;
-        used = 0;
+        used = w->used;
     }
     uint64_t *to = (uint64_t *)((char *)(w + 1) + used);
     to[0] = w0;
@@ -1032,8 +1038,10 @@ INLINE void record(const struct event *e) {
     }
     fits &= push(s, w, word0(e->value, dt), word1(e->op, stack, size));
     w->last = now;
-    if (UNLIKELY(!fits))
+    if (UNLIKELY(!fits)) {
         count_lost(s, 1);
+        w->lost++;
+    }
     BARRIER();
     T.busy = 0;
 }

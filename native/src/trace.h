@@ -1,3 +1,4 @@
+// clang-format off
 /* The format of a heapscope trace, version 1.
 
    A trace is a folder. Each process image (a program between exec and exec, or between fork and
@@ -16,16 +17,15 @@
 
    HS_WINDOW   is mapped into the program's memory and is what one thread writes to at present.
    HS_DONE     is a copy of a window that was full. Windows are used over and over: each has a
-   number
-               (`window`) and counts its fillings (`seq`). Read, for each window number, its HS_DONE
-               blocks by seq, then the window itself, unless there is an HS_DONE block with the
-               window's own seq: in that case the writer was killed while it was clearing the
-   window. HS_SHARED   belongs to no thread: events from signal handlers that interrupted the
-   tracer. Each event there is preceded by an HS_THREAD and an HS_TIME_ABS record, and dt is 0.
+               number (`window`) and counts its fillings (`seq`). Read, for each window number, its
+               HS_DONE blocks by seq, then the window itself, unless there is an HS_DONE block with
+               the window's own seq: then the writer was killed while it was clearing the window.
+   HS_SHARED   belongs to no thread: events from signal handlers that interrupted the tracer, and
+               from threads beyond the number of windows. Each event there is preceded by an
+               HS_THREAD and an HS_TIME_ABS record, and dt is 0.
    HS_MAPS     text, `used` bytes: the executable lines of /proc/self/maps at `time`, each with its
-               newline, for looking up addresses. The newest block counts for what is not in an
-               older one; a line may be cut at the block's end and go on in the next HS_MAPS block
-   of the same `window` number, by seq.
+               newline, for looking up addresses. It is written again when something new is mapped.
+               A long list takes several blocks with the same time, by seq.
 
    Records: `used` bytes after the block's header, 16 bytes each, two words:
 
@@ -43,16 +43,18 @@
    nanoseconds, so a reader should bear with "allocated although live" when a release follows at
    once from another thread.
 
-   The events (value is a pointer, 0 = the call failed, size in bytes as asked for, stack a number):
-   HS_MALLOC, HS_CALLOC (size is the product), HS_ALIGNED (aligned_alloc, posix_memalign, memalign,
-   valloc, pvalloc; an HS_ALIGN record precedes it), HS_FREE (size is 0; free(NULL) is not
-   recorded), HS_REALLOC_BEGIN (value: the old pointer; not there for realloc(NULL, n)) and then,
-   from the same thread, HS_REALLOC_END (value: the new pointer). Between the two the old block is
-   neither live nor free: at the end it is gone if the new pointer is not 0 or if the size is 0,
-   else it lives on. reallocarray is realloc with the product; strdup and strndup are HS_MALLOC with
-   their caller. A calloc or reallocarray whose product overflows has the size 2^64 - 1.
-
-   A release has its call site alone for a stack, and so has what is recorded in HS_SHARED.
+   The events (value is a pointer, 0 = the call failed; size is in bytes as asked for):
+   HS_MALLOC   also strdup and strndup.
+   HS_CALLOC   size is the product.
+   HS_ALIGNED  aligned_alloc, posix_memalign, memalign, valloc, pvalloc; HS_ALIGN precedes it.
+   HS_FREE     size is 0. free(NULL) is not recorded.
+   HS_REALLOC_BEGIN   value: the old pointer; not there for realloc(NULL, n). Then, from the same
+               thread,
+   HS_REALLOC_END     value: the new pointer. Between the two the old block is neither live nor
+               free: at the end it is gone if the new pointer is not 0 or if the size is 0, else it
+               lives on. reallocarray is realloc with the product.
+   A calloc or reallocarray whose product overflows has the size 2^64 - 1. A release has its call
+   site alone for a stack, and so have HS_REALLOC_BEGIN and what is recorded in HS_SHARED.
 
    The others (HS_WIDE and HS_ALIGN are in the same block as the event that they belong to):
    HS_WIDE     the next record's size does not fit into 36 bits: it is value | size << 48. (The
@@ -60,11 +62,13 @@
    HS_ALIGN    value: the alignment of the next record.
    HS_TIME     value: ticks >> HS_TIME_SHIFT to add to the time; dt is 0.
    HS_TIME_ABS value: low 48 bits of the ticks >> HS_TIME_SHIFT, for the next record; HS_SHARED
-   only. HS_THREAD   value: the thread number (gettid) of the records from here on in this window.
-   It stays in force over the window's next fillings. HS_FRAME    one frame of a stack: value: an
-   address; stack: the stack's number; size: bits 0..7 the frame's index (0 is the call site), bit 8
-   is 1 for a Go frame. dt is 0. A stack's frames may stand in another window than its events, and
-   later in the file. HS_LOST     value: events lost here.
+               only.
+   HS_THREAD   value: the thread number (gettid) of the records from here on in this window. It
+               stays in force over the window's next fillings.
+   HS_FRAME    one frame of a stack: value: an address; stack: the stack's number; size: bits 0..7
+               the frame's index (0 is the call site), bit 8 is 1 for a Go frame. dt is 0. A stack's
+               frames may stand in another window than its events, and later in the file.
+   HS_LOST     value: events of this window that were lost before this record.
 
    Stack 0 is "not known". Addresses in frames are return addresses: look up address - 1. Frame 0 is
    always the address that the allocation function returns to. The Go frames of a stack come after
@@ -73,6 +77,7 @@
 
    A process that was forked starts with its parent's live blocks: HS_FORKED is set in flags, and a
    release of an unknown block is a release of one of these. */
+// clang-format on
 
 #ifndef HEAPSCOPE_TRACE_H
 #define HEAPSCOPE_TRACE_H
@@ -145,7 +150,8 @@ struct hs_block {
     uint64_t used; /* bytes after this header; may exceed HS_BLOCK - 64 by what did not fit */
     uint64_t time; /* at the beginning, ticks >> HS_TIME_SHIFT */
     uint64_t last; /* the writer's own */
-    uint64_t spare[2];
+    uint64_t lost; /* the writer's own */
+    uint64_t spare;
 };
 
 #endif
