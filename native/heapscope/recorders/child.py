@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dis
+import faulthandler
 import json
 import os
 import selectors
@@ -37,12 +38,39 @@ MOST_OUTPUT = 200_000
 """Bytes kept of each stream."""
 
 
+_STORES = ("POP_TOP", "STORE_NAME", "STORE_FAST", "STORE_GLOBAL", "STORE_DEREF")
+"""Instructions by which a with statement takes a plain name, or none."""
+
+
 class ChildError(RuntimeError):
     """The body of a child ended with a Python exception, which is no answer of the heap's."""
 
 
 class _SkipBodyError(Exception):
     """Raised in the parent in front of the body, and swallowed behind it."""
+
+
+def _store_after(frame: FrameType) -> dis.Instruction:
+    """Return the instruction that stores what __enter__ will return.
+
+    HeapError where it is none of a ``with`` statement that takes a plain name, or no name.
+    """
+    code = frame.f_code
+    all_of_it = list(dis.get_instructions(code))
+    index = next(n for n, i in enumerate(all_of_it) if i.offset > frame.f_lasti)
+    before, after = all_of_it[max(0, index - 3) : index], all_of_it[index:]
+    store = after[0]
+    # Python 3.14 has no BEFORE_WITH; it looks __enter__ up with an instruction of its own.
+    entered = any(i.opname in ("BEFORE_WITH", "LOAD_SPECIAL") for i in before)
+    entries: list[Any] = getattr(dis.Bytecode(code), "exception_entries", [])
+    guard = next((e.target for e in entries if e.start <= store.offset < e.end), None)
+    handler = [i.opname for i in after if guard is not None and i.offset >= guard]
+    guarded = entered and "WITH_EXCEPT_START" in handler[:2]
+    if not guarded or not store.opname.startswith(_STORES):
+        raise HeapError(
+            "a child takes a with statement and a plain name: with heapscope.child() as c"
+        )
+    return store
 
 
 class child:  # noqa: N801 (used like a function: with heapscope.child() as c)
@@ -74,6 +102,7 @@ class child:  # noqa: N801 (used like a function: with heapscope.child() as c)
         if self._pid != -1:
             raise HeapError("this child has run; make another one: with heapscope.child() as c")
         frame = sys._getframe(1)
+        store = _store_after(frame)
         self._log, self._dump = C.hs_memory_file(), C.hs_memory_file()
         out, into_out = os.pipe()
         err, into_err = os.pipe()
@@ -89,36 +118,43 @@ class child:  # noqa: N801 (used like a function: with heapscope.child() as c)
         os.close(into_err)
         self._pipes = [out, err]
         self._traced = frame, sys.gettrace(), frame.f_trace, frame.f_trace_opcodes
-        self._skip_body(frame)
+        self._skip_body(frame, store)
         return self
 
-    def _skip_body(self, frame: FrameType) -> None:
-        """Have the interpreter raise before the body's first instruction.
+    def _skip_body(self, frame: FrameType, store: dis.Instruction) -> None:
+        """Have the interpreter raise at `store`, which would give the child its name.
 
-        It lies behind the one that stores what __enter__ returned.
+        It is the one instruction that the statement's own handler is sure to guard: a body may have
+        none (``pass``), or begin with a ``try`` of its own.
         """
-        after = [i for i in dis.get_instructions(frame.f_code) if i.offset > frame.f_lasti]
-        store = next(i for i in after if i.opname.startswith(("STORE_", "POP_TOP", "UNPACK")))
 
         def stop(here: FrameType, kind: str, _: Any) -> Any:
-            if kind in ("line", "opcode") and here.f_lasti > store.offset:
-                here.f_trace = None
-                raise _SkipBodyError
-            return stop
+            if kind != "opcode" or here.f_lasti != store.offset:
+                return stop
+            here.f_trace = None
+            if store.opname != "POP_TOP":
+                name = store.argval[0] if isinstance(store.argval, tuple) else store.argval
+                place = here.f_globals if store.opname == "STORE_GLOBAL" else here.f_locals
+                # Within a trace function, that sets a function's variables as well.
+                place[name] = self
+            raise _SkipBodyError
 
-        sys.settrace(lambda *_: None)
+        # In this order: Python 3.12 looks for f_trace_opcodes when a tracer is set.
         frame.f_trace, frame.f_trace_opcodes = stop, True
+        sys.settrace(lambda *_: None)
 
     # ---- in the child
 
     def _begin(self, out: int, err: int) -> None:
         C.hs_die_with_parent()
+        os.setpgid(0, 0)  # what the body starts can be ended with it
         os.dup2(out, 1)
         os.dup2(err, 2)
         # The notebook's streams belong to threads that a fork leaves behind.
         sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        faulthandler.disable()  # ipykernel turns it on: it would have the last word
         self._watched: Heap | None = None
         heap = Heap.last() if Heap.last is not None else None
         if heap is not None and not heap.closed:
@@ -199,28 +235,16 @@ class child:  # noqa: N801 (used like a function: with heapscope.child() as c)
         return True
 
     def _wait(self) -> None:
-        """Read the child's output until it ends; kill it when its time is over."""
+        """Read the child's output until it ends; kill what is left of it."""
         taken: dict[int, bytearray] = {fd: bytearray() for fd in self._pipes}
-        end = time.monotonic() + self.timeout
         try:
-            with selectors.DefaultSelector() as ready:
-                for fd in self._pipes:
-                    ready.register(fd, selectors.EVENT_READ)
-                while ready.get_map():
-                    left = end - time.monotonic()
-                    if left <= 0:
-                        self.timed_out = True
-                        break
-                    for key, _ in ready.select(left):
-                        data = os.read(key.fd, 65536)
-                        if not data:
-                            ready.unregister(key.fd)
-                        elif len(taken[key.fd]) < MOST_OUTPUT:
-                            taken[key.fd] += data
+            self._listen(taken, time.monotonic() + self.timeout)
         finally:
-            if self.timed_out or sys.exc_info()[0] is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)
+            # Whatever the body has started ends with it. It is not reaped yet, so that the number
+            # cannot be another process's.
+            for kill, number in ((os.killpg, self._pid), (os.kill, self._pid)):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    kill(number, signal.SIGKILL)
             _, status = os.waitpid(self._pid, 0)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
@@ -233,6 +257,31 @@ class child:  # noqa: N801 (used like a function: with heapscope.child() as c)
             self.message = self.stderr.strip().splitlines()[-1]
         if self.timed_out:
             self.message = f"ended after {self.timeout:g} s"
+
+    def _listen(self, taken: dict[int, bytearray], end: float) -> None:
+        """Collect output until the child has ended and nothing more comes, or time is over."""
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        with selectors.DefaultSelector() as ready:
+            for fd in self._pipes:
+                ready.register(fd, selectors.EVENT_READ)
+            while True:
+                ended = os.waitid(os.P_PID, self._pid, how) is not None
+                left = end - time.monotonic()
+                if left <= 0:
+                    self.timed_out = not ended
+                    return
+                if not ready.get_map() and not ended:
+                    time.sleep(min(left, 0.002))
+                    continue
+                events = ready.select(0 if ended else min(left, 0.05)) if ready.get_map() else []
+                if ended and not events:
+                    return
+                for key, _ in events:
+                    data = os.read(key.fd, 65536)
+                    if not data:
+                        ready.unregister(key.fd)
+                    elif len(taken[key.fd]) < MOST_OUTPUT:
+                        taken[key.fd] += data
 
     def _learn(self) -> str | None:
         """Rebuild the heap from the child's log and dump; return the body's exception in words."""
