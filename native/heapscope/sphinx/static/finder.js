@@ -8,10 +8,9 @@
     var form = document.querySelector("form.hs-finder");
     if (!form) return;
     var field = form.querySelector("textarea"), status = form.querySelector("[role=status]");
-    var entries = Array.prototype.map.call(document.querySelectorAll("article section section"), function (section) {
-      var heading = section.querySelector("h3 code");
-      return heading && { section: section, link: section.id, name: heading.textContent, parts: plain(heading.textContent).split("…").map(plain) };
-    }).filter(Boolean);
+    var entries = Array.prototype.map.call(document.querySelectorAll("article h3 > code"), function (heading) {
+      return { link: heading.closest("section").id, name: heading.textContent, parts: plain(heading.textContent).split("…").map(plain) };
+    });
 
     function contains(text, parts) {
       var at = 0;
