@@ -210,6 +210,17 @@ INLINE uint64_t ticks(void) {
 #endif
 }
 
+/* The time of an event. As soon as there are several threads, it must not be read before the loads
+   that came before: a block freed here may have been allocated by another thread a moment ago, and
+   the processor would read the time while it still waits for the pointer. */
+INLINE uint64_t event_time(struct state *s) {
+#if defined(__x86_64__)
+    if (atomic_load_explicit(&s->windows, memory_order_relaxed) > 1)
+        __builtin_ia32_lfence();
+#endif
+    return ticks() >> HS_TIME_SHIFT;
+}
+
 /* Renew the second pair of clock readings now and then. */
 static void renew_clock(struct state *s, bool always) {
     struct hs_header *h = s->header;
@@ -966,7 +977,7 @@ struct event {
 static SLOW void record_shared(struct state *s, const struct event *e) {
     if (!s->image)
         return;
-    uint64_t now = ticks() >> HS_TIME_SHIFT;
+    uint64_t now = event_time(s);
     uint32_t stack = call_site(s, NULL, ((const uintptr_t *)e->frame)[1]);
     uint64_t *to = share(s, 5);
     if (!to) {
@@ -1012,7 +1023,7 @@ INLINE void record(const struct event *e) {
     T.busy = e->frame;
     BARRIER();
     struct hs_block *w = T.window;
-    uint64_t now = ticks() >> HS_TIME_SHIFT, dt = now - w->last;
+    uint64_t now = event_time(s), dt = now - w->last;
     uint32_t stack = s->depth > 1 && e->op != HS_FREE && e->op != HS_REALLOC_BEGIN
                          ? whole_stack(s, w, e->frame)
                          : call_site(s, w, ((const uintptr_t *)e->frame)[1]);
