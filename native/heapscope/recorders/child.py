@@ -129,7 +129,7 @@ class child:  # noqa: N801 (used like a function: with heapscope.child() as c)
         """
 
         def stop(here: FrameType, kind: str, _: Any) -> Any:
-            if kind != "opcode" or here.f_lasti != store.offset:
+            if kind not in ("opcode", "line") or here.f_lasti < store.offset:
                 return stop
             here.f_trace = None
             if store.opname != "POP_TOP":
@@ -139,9 +139,12 @@ class child:  # noqa: N801 (used like a function: with heapscope.child() as c)
                 place[name] = self
             raise _SkipBodyError
 
-        # In this order: Python 3.12 looks for f_trace_opcodes when a tracer is set.
+        # Python 3.12 looks for f_trace_opcodes when a tracer is set, 3.13 (beside a profiler) only
+        # when f_trace_opcodes is set afterwards.
         frame.f_trace, frame.f_trace_opcodes = stop, True
         sys.settrace(lambda *_: None)
+        frame.f_trace_opcodes = False
+        frame.f_trace_opcodes = True
 
     # ---- in the child
 

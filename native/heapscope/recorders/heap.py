@@ -649,16 +649,19 @@ def _shut(heap: Any) -> None:
 def _forget_history() -> None:
     """Drop the heaps that only IPython's output history still holds.
 
-    ``heap`` as the last line of a cell leaves a reference in ``Out`` and ``_`` for ever.
+    ``heap`` as the last line of a cell leaves a reference in ``Out`` and in ``_7`` for ever, and one
+    among the variables that IPython hides.
     """
     names = vars(sys.modules["__main__"])
     history = names.get("Out", {})
     for key, value in list(history.items()):
         if isinstance(value, Heap):
             history[key] = repr(value)
-    for name, value in list(names.items()):
-        if name.startswith("_") and isinstance(value, Heap):
-            names[name] = None
+    shell = names["get_ipython"]() if "get_ipython" in names else None
+    for space in (names, getattr(shell, "user_ns_hidden", {})):
+        for name, value in list(space.items()):
+            if name.startswith("_") and isinstance(value, Heap):
+                space[name] = None
     gc.collect()
 
 
