@@ -1,4 +1,4 @@
-"""The failure index says what the tools say: each message is provoked and compared."""
+"""The failure index says what the tools say, and the cheat sheet's patterns run."""
 
 from __future__ import annotations
 
@@ -438,3 +438,57 @@ def test_every_message_of_the_page_is_provoked() -> None:
         "multiple definition of",
         "use of cgo in test",
     ]
+
+
+PATTERNS = """/*
+#include <stdint.h>
+#include <stdlib.h>
+static void use(const char *s) { (void)s; }
+static void use_bytes(const unsigned char *p, size_t n) { (void)p; (void)n; }
+static void start(uintptr_t h) { (void)h; }
+*/
+import "C"
+
+type buf struct { p unsafe.Pointer; cleanup runtime.Cleanup }
+func release(p unsafe.Pointer) { C.free(p) }
+
+func send(s string) {
+%s
+}
+func lend(data []byte) {
+%s
+}
+func pinned(data []byte) {
+%s
+}
+func take(n int) error {
+%s
+	return nil
+}
+func own(b *buf) {
+%s
+}
+func remember(value any) {
+%s
+}
+func main() {
+	send("text")
+	lend(nil)
+	lend([]byte{1})
+	pinned([]byte{1})
+	own(&buf{p: C.calloc(8, 1)})
+	remember(7)
+	fmt.Println(take(10), take(1 << 62) != nil)
+}
+"""
+
+
+def test_the_patterns_of_the_cheat_sheet_run() -> None:
+    sheet = (ROOT / "book" / "cheat-sheet.md").read_text("utf-8")
+    blocks = re.findall(r"^```go\n(.*?)^```", sheet, re.MULTILINE | re.DOTALL)
+    assert [len(block.splitlines()) for block in blocks] == [3] * 6
+    blocks[1] = blocks[1].replace("C.use(", "C.use_bytes(")
+    run = run_go(PATTERNS % tuple(blocks))
+    assert run.compiled, run.diagnostics
+    assert run.exit == 0, run.stderr
+    assert run.stdout == "<nil> true\n"

@@ -1,4 +1,4 @@
-"""Each term of the glossary is short, in order, and used where its link leads."""
+"""The glossary's terms are used where their links lead; the cheat sheet's numbers are too."""
 
 from __future__ import annotations
 
@@ -121,3 +121,16 @@ def test_two_terms_in_one_text() -> None:
     whole = paragraph(nodes.Text("From the top, past the tcache, and on."))
     assert len(linked(whole)) == 2
     assert whole.astext() == "From the top, past the tcache, and on."
+
+
+def test_numbers_of_the_cheat_sheet_occur_in_the_chapters() -> None:
+    sheet = (ROOT / "book" / "cheat-sheet.md").read_text("utf-8")
+    said = "\n".join(
+        cell.source
+        for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+        for cell in stored(path).cells
+    )
+    outside = sheet.split("## Tools")[1]
+    numbers = set(re.findall(r"\d+", outside))
+    assert {"16", "32", "48", "128"} <= numbers
+    assert numbers <= set(re.findall(r"\d+", said))
