@@ -7,13 +7,12 @@ import random
 import time
 
 import pytest
-from synthetic import Builder
-from test_decode import tiles
-
 from heapscope.glibc.decode import decode
 from heapscope.glibc.reading import Mapping, Reading
 from heapscope.model.canonical import Canon
 from heapscope.model.snapshot import Snapshot, State
+from synthetic import Builder
+from test_decode import tiles
 
 
 def small_heap(version: str) -> Reading:

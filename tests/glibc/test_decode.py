@@ -6,16 +6,15 @@ import dataclasses
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from puppet import GLIBC, Puppet
-
 from heapscope.glibc.decode import decode
 from heapscope.glibc.layout import Layout, numbers
 from heapscope.glibc.reading import Asked, Reading
 from heapscope.model.canonical import HEAP, KEY, MMAP_TOP, THREAD_HEAP, Canon
 from heapscope.model.film import Reel
 from heapscope.model.snapshot import HEADER, Chunk, Role, Snapshot, State, Word
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from puppet import GLIBC, Puppet
 
 LAYOUT = Layout.for_version(GLIBC)
 FULL = LAYOUT.tcache.default_count
@@ -154,7 +153,9 @@ def test_bins(puppet: Puppet) -> None:
     rest = puppet.malloc(1000)  # takes the smallest that is large enough, leaves no rest
     assert rest == small
     taken = decode(puppet.reading(), shot, reel.canon)
-    assert taken.chunk_at(whose(shot, "s").at).state is State.IN_USE
+    again = taken.chunk_at(whose(shot, "s").at)
+    assert again is not None
+    assert again.state is State.IN_USE
 
 
 def test_small_bin(puppet: Puppet) -> None:
@@ -670,9 +671,7 @@ def test_any_sequence_of_calls_decodes(steps: list[tuple[int, int, int]]) -> Non
                 check_block(puppet, before, canon, user, asked_)
 
 
-def check_block(
-    puppet: Puppet, shot: Snapshot, canon: Canon, user: int, asked: Asked
-) -> None:
+def check_block(puppet: Puppet, shot: Snapshot, canon: Canon, user: int, asked: Asked) -> None:
     chunk = shot.chunk_at(canon.pointer(user - HEADER))
     if asked.freed is None:
         assert chunk is not None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from synthetic import KEY, THREAD, Builder, facts
-
 from heapscope.glibc.decode import decode
 from heapscope.glibc.layout import Layout, data, numbers
 from heapscope.glibc.reading import Asked, Mapping
 from heapscope.model import canonical
 from heapscope.model.snapshot import Role, State
+from synthetic import KEY, THREAD, Builder, facts
 
 VERSIONS = [f"2.{minor}" for minor in range(31, 44)]
 
