@@ -6,7 +6,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-BENCHMARKS = ("bench.heap_call", "bench.film", "bench.build")
+BENCHMARKS = ("bench.heap_call", "bench.film", "bench.trace", "bench.build")
 
 
 def main() -> int:
