@@ -47,7 +47,9 @@ lint: ready-test ## check the form of Python and C, and the spelling
 	@for folder in tests/*/; do \
 		MYPYPATH=tests/glibc:tests/views $(BIN)/mypy --config-file native/pyproject.toml \
 			--allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls \
-			--no-warn-unused-ignores --no-error-summary "$$folder" || exit 1; done
+			--no-warn-unused-ignores --disable-error-code union-attr --disable-error-code operator \
+			--disable-error-code var-annotated --disable-error-code attr-defined \
+			--no-error-summary "$$folder" || exit 1; done
 	@find native/src tests -name '*.[ch]' | xargs -r $(BIN)/clang-format --dry-run -Werror
 	@$(BIN)/codespell --toml native/pyproject.toml *.md book notebooks native tests bench .ci
 
