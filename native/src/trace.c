@@ -912,6 +912,10 @@ static struct hs_block *inherit(struct state *s) {
 
 /* A window for the calling thread; NULL without an error if there are too many. */
 static struct hs_block *new_window(struct state *s, int *error) {
+    if (atomic_load(&s->windows) >= MOST_WINDOWS) {
+        atomic_fetch_add(&s->windows, 1); /* which tells that there is more than one thread */
+        return NULL;
+    }
     int fd = sys_open(s->path, O_RDWR, 0); /* try first: a number is used up */
     if (fd < 0) {
         *error = -fd;
@@ -945,7 +949,7 @@ static SLOW bool enter(struct state *s, uintptr_t frame) {
     struct hs_block *w = inherit(s);
     if (w) {
         ready = push(s, w, word0(T.thread, 0), word1(HS_THREAD, 0, 0));
-    } else if (atomic_load(&s->windows) < MOST_WINDOWS) {
+    } else {
         int error = 0;
         w = new_window(s, &error);
         if (error) {
