@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
 from collections import Counter
@@ -123,7 +124,8 @@ def test_a_notebook_checks_the_claims_of_its_chapter_and_knows_them_all(path: Pa
     assert not twice
     chapter = int(path.stem.split("-")[0])
     own = {one.id for one in known.values() if one.section.startswith(f"{chapter}.")}
-    assert own, f"no claim belongs to chapter {chapter}"
+    capstone = chapter == 17  # it applies what the others checked
+    assert own or capstone, f"no claim belongs to chapter {chapter}"
     assert own <= set(used), f"not checked: {own - set(used)}"
 
 
@@ -194,7 +196,8 @@ def verdicts(path: Path, source: str) -> list[tuple[str, Right | NotYet]]:
     def check(name: str, answer: object) -> None:
         found.append((name, judge(name, answer)))
 
-    exec(source, {**definitions(path), "check": check})
+    with contextlib.chdir(path.parent):  # as in a kernel
+        exec(source, {**definitions(path), "check": check})
     return found
 
 

@@ -644,7 +644,7 @@ def test_what_is_no_function_is_a_hint(name: str) -> None:
 def test_an_unknown_exercise_is_an_error() -> None:
     with pytest.raises(LookupError, match="did you mean 'chunk-size'"):
         judge("chunk-sizes", print)
-    with pytest.raises(LookupError, match="there are chunk-size, "):
+    with pytest.raises(LookupError, match="there are capstone, chunk-size, "):
         judge("qqq", print)
 
 
