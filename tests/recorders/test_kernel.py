@@ -28,7 +28,7 @@ def run(kernel: NotebookClient, text: str) -> str:
     )
 
 
-SETUP = "import os, time\nfrom heapscope import Heap, child\nheap = Heap()\nlib, ffi = heap.lib, heap.ffi"
+SETUP = "import os, time\nfrom heapscope import Heap, child\nheap = Heap()\nlib, ffi = heap.lib, heap.ffi"  # noqa: E501
 
 
 @pytest.fixture
@@ -43,9 +43,7 @@ def test_a_double_free(cells: NotebookClient) -> None:
         "a = lib.malloc(24)\nwith child() as c:\n    print('in the child')\n    lib.free(a)\n"
         "    lib.free(a)\nc",
     )
-    assert said == (
-        "in the child\nfree(): double free detected in tcache 2\n[killed by SIGABRT]"
-    )
+    assert said == ("in the child\nfree(): double free detected in tcache 2\n[killed by SIGABRT]")
     assert run(cells, "print(c.snapshot.block('a').state, heap.snapshot().block('a').state)") == (
         "tcache in use\n"
     )
@@ -66,7 +64,7 @@ def test_a_crash_without_a_heap_has_no_traceback(kernel: NotebookClient) -> None
     [
         "with child() as c: os._exit(3)\nprint(c.exit)",
         "def f():\n    with child() as c:\n        os._exit(3)\n    return c.exit\nprint(f())",
-        "import asyncio\nawait asyncio.sleep(0)\nwith child() as c:\n    os._exit(3)\nprint(c.exit)",
+        "import asyncio\nawait asyncio.sleep(0)\nwith child() as c:\n    os._exit(3)\nprint(c.exit)",  # noqa: E501
         "with child() as c:\n    !true\n    os._exit(3)\nprint(c.exit)",
         "for _ in range(1):\n    with child() as c:\n        os._exit(3)\nprint(c.exit)",
         "with child() as c:\n    os._exit(3)\nc.exit",

@@ -649,8 +649,8 @@ def _shut(heap: Any) -> None:
 def _forget_history() -> None:
     """Drop the heaps that only IPython's output history still holds.
 
-    ``heap`` as the last line of a cell leaves a reference in ``Out`` and in ``_7`` for ever, and one
-    among the variables that IPython hides.
+    ``heap`` as the last line of a cell leaves a reference in ``Out`` and in ``_7`` for ever, and
+    one among the variables that IPython hides.
     """
     names = vars(sys.modules["__main__"])
     history = names.get("Out", {})
