@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from heapscope import Heap, child
 from heapscope.model.snapshot import Snapshot, State
 from heapscope.recorders.child import MOST_OUTPUT, ChildError
@@ -115,9 +114,10 @@ def test_output_comes_back_in_order() -> None:
 
 
 def test_an_exception_in_the_body() -> None:
-    with pytest.raises(ChildError, match=r"^the body of child\(\) ended with KeyError: 'x'$"), (
-        child()
-    ) as c:
+    with (
+        pytest.raises(ChildError, match=r"^the body of child\(\) ended with KeyError: 'x'$"),
+        child() as c,
+    ):
         {}["x"]  # type: ignore[index]
     assert c.exit == 1
     assert "Traceback" in c.stderr
@@ -200,7 +200,9 @@ def test_what_the_body_starts_ends_with_it(tmp_path: Path) -> None:
 def alive(pid: int) -> bool:
     for _ in range(100):
         try:
-            state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0]
+            state = (
+                Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0]
+            )
         except (FileNotFoundError, ProcessLookupError):
             return False
         if state == "Z":

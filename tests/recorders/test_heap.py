@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 
 import pytest
-
 from heapscope import Heap
 from heapscope.model.snapshot import HEADER, Chunk, State
 from heapscope.recorders.heap import HeapError, RefusedError

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
 from heapscope import Film, Heap
 from heapscope.model import codec
 from heapscope.recorders.heap import MOST_FRAMES, RefusedError

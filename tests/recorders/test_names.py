@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import __main__
-
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
 from heapscope import Heap
 from heapscope.model.snapshot import State
 from heapscope.recorders.heap import HeapError
+
+import __main__
 
 
 @pytest.fixture

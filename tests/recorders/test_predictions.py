@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-
 from heapscope import Heap, child
 from heapscope.recorders.heap import RefusedError
 
@@ -225,7 +224,9 @@ _kept: list[Any] = []
 STATES: dict[str, Make] = {
     name.removeprefix("_"): make
     for name, make in list(globals().items())
-    if name.startswith("_") and callable(make) and getattr(make, "__module__", "") == __name__
+    if name.startswith("_")
+    and callable(make)
+    and getattr(make, "__module__", "") == __name__
     and name not in ("_full", "_inside")
 } | {f"inside_{offset}": _inside(offset) for offset in (1, 8, 16, 32, 96)}
 

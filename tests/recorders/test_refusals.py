@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-
 from heapscope import Heap
 from heapscope.recorders.heap import RefusedError
 
@@ -195,7 +194,14 @@ def test_the_list_that_use_after_free_covers() -> None:
             at = int(heap.ffi.cast("uintptr_t", a)) + 8 * word
             if at in allocators_words(heap):
                 found.add((size, word))
-    assert found == {(24, 0), (24, 1), (24, 3), (1000, 0), (1000, 1), *((2000, n) for n in range(4))}
+    assert found == {
+        (24, 0),
+        (24, 1),
+        (24, 3),
+        (1000, 0),
+        (1000, 1),
+        *((2000, n) for n in range(4)),
+    }
 
 
 @pytest.mark.parametrize("place", ["count", "entry"])

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-
 from heapscope import Heap
 from heapscope.model.snapshot import Chunk, State
 from heapscope.recorders.heap import HeapError, RefusedError
