@@ -49,6 +49,7 @@ lint: ready-test ## check the form of Python and C, and the spelling
 			--allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls \
 			--no-warn-unused-ignores --disable-error-code union-attr --disable-error-code operator \
 			--disable-error-code var-annotated --disable-error-code attr-defined \
+			--disable-error-code arg-type \
 			--no-error-summary "$$folder" || exit 1; done
 	@find native/src tests -name '*.[ch]' | xargs -r $(BIN)/clang-format --dry-run -Werror
 	@$(BIN)/codespell --toml native/pyproject.toml *.md book notebooks native tests bench .ci

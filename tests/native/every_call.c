@@ -43,7 +43,7 @@ static void use(hs_heap *heap, unsigned seed) {
     enum { BLOCKS = 64 };
     void *blocks[BLOCKS] = {NULL};
     void *aligned = NULL;
-    int steps = heap->ready ? 2000 : 200;
+    int steps = heap->ready ? 2000 : 40;
     for (int step = 0; step < steps; step++) {
         seed = seed * 1103515245u + 12345u;
         size_t place = (seed >> 8) % BLOCKS, size = (seed >> 16) % 3000;
