@@ -36,9 +36,11 @@ def built(folder: Path, compiler: str, *flags: str) -> Path:
     return target
 
 
-def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    command: list[str], steps: int = 2000, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*command, layout()],
+        [*command, layout(), str(steps)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -72,5 +74,5 @@ def test_valgrind(tmp_path: Path) -> None:
     driver = built(tmp_path, "gcc")
     command = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full"]
     command += ["--errors-for-leak-kinds=definite,indirect,possible", str(driver)]
-    done = run(command)
+    done = run(command, steps=200)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr

@@ -167,12 +167,12 @@ def test_heaps_in_the_output_history_make_room() -> None:
     import __main__
 
     history: dict[int, object] = {}
-    __main__.Out = history  # type: ignore[attr-defined]
+    __main__.Out = history
     try:
         for n in range(64):
             history[n] = Heap()
     finally:
-        del __main__.Out  # type: ignore[attr-defined]
+        del __main__.Out
 
 
 def test_a_closed_heap_refuses(heap: Heap) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-import nbformat
+import nbformat.v4
 import pytest
 from nbclient import NotebookClient
+
+v4: Any = nbformat.v4  # its functions have no types
 
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[NotebookClient]:
-    book = nbformat.v4.new_notebook()
+    book = v4.new_notebook()
     client = NotebookClient(book, timeout=60, kernel_name="python3")
     with client.setup_kernel():
         yield client
@@ -19,7 +22,7 @@ def kernel() -> Iterator[NotebookClient]:
 
 def run(kernel: NotebookClient, text: str) -> str:
     """Execute a cell; return what it printed. An exception in it is one here."""
-    cell = nbformat.v4.new_code_cell(text)
+    cell = v4.new_code_cell(text)
     kernel.nb.cells.append(cell)
     kernel.execute_cell(cell, len(kernel.nb.cells) - 1)
     return "".join(
@@ -98,7 +101,7 @@ def test_a_smashed_heap_leaves_the_kernel_alive(cells: NotebookClient) -> None:
         "        print(type(error).__name__, end=' ')\n"
     )
     assert run(cells, text) == "RefusedError " * 4
-    cell = nbformat.v4.new_code_cell("heap")
+    cell = v4.new_code_cell("heap")
     cells.nb.cells.append(cell)
     cells.execute_cell(cell, len(cells.nb.cells) - 1)
     assert "<svg" in "".join(cell.outputs[0]["data"]["text/html"])
