@@ -36,4 +36,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("page_name", pages or ["index.html"])
     if "notebook_path" in metafunc.fixturenames:
         notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
-        metafunc.parametrize("notebook_path", notebooks, ids=lambda path: path.stem)
+        metafunc.parametrize(
+            "notebook_path",
+            [pytest.param(path, id=path.stem, marks=_marks(metafunc, path)) for path in notebooks],
+        )
+
+
+EXECUTED_ALWAYS = ("02-", "05-", "08-")
+"""Of these chapters `make test` shows that a second run gives the same page; of all, test-long."""
+
+
+def _marks(metafunc: pytest.Metafunc, path: Path) -> list[pytest.MarkDecorator]:
+    again = "folder" in metafunc.fixturenames  # the tests that execute the notebook once more
+    return [pytest.mark.long] if again and not path.stem.startswith(EXECUTED_ALWAYS) else []

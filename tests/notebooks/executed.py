@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,10 @@ def again(path: Path, folder: Path) -> Any:
             cells.append(answer)
     nb.cells = cells
     book = Notebook(path=path, name=path.stem, key="again", nb=nb)
-    execute([book], folder / path.stem, timeout=300, workers=1, say=lambda _: None)
+    # In a thread of its own: browser tests in this process keep an event loop running.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(
+            execute, [book], folder / path.stem, timeout=300, workers=1, say=lambda _: None
+        ).result()
     assert book.error is None, book.error
     return book.nb

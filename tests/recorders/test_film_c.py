@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from films import after, ended, events, faults, faulty, kinds, lines, value, variable
+from filmed import after, ended, events, faults, faulty, kinds, lines, value, variable
 from heapscope.model.film import Film
 from heapscope.model.snapshot import State
 from heapscope.programs import runner

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import jsonschema
 import pytest
-from films import after, ended, events, faults, faulty, kinds, lines, value, variable
+from filmed import after, ended, events, faults, faulty, kinds, lines, value, variable
 from heapscope.model.film import Film
 from heapscope.model.snapshot import Snapshot, State
 from heapscope.programs.go import run_go

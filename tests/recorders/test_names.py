@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,8 +10,6 @@ import pytest
 from heapscope import Heap
 from heapscope.model.snapshot import State
 from heapscope.recorders.heap import HeapError
-
-import __main__
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def heap() -> Iterator[Heap]:
 @pytest.fixture
 def cell(heap: Heap) -> Iterator[dict[str, Any]]:
     """The notebook's variables, where `exec` runs a cell."""
-    space = vars(__main__)
+    space = vars(sys.modules["__main__"])  # tests with an IPython shell put their own there
     before = set(space)
     space.update(heap=heap, lib=heap.lib, ffi=heap.ffi)
     yield space
