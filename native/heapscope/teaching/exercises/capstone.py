@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-from heapscope.programs.go import run_go
+from heapscope.programs.c import execute
+from heapscope.programs.go import build, run_go
 from heapscope.programs.result import Run
+from heapscope.programs.runner import own_folder
 from heapscope.teaching.exercises.base import Hint, Right, Verdict, exercise
 
 _SESSIONS = {
@@ -38,12 +40,23 @@ _ASAN = re.compile(r"AddressSanitizer: ([\w-]+)")
 @exercise("capstone", takes=str)
 def capstone(answer: str) -> Verdict:
     """Run the repaired service, plainly and under ASan, through each of its commands."""
-    for what, (commands, expected) in _SESSIONS.items():
-        run = run_go(answer, stdin=commands)
-        if not run.compiled:
-            raise Hint(f"It does not compile.\n```\n{run.diagnostics.strip()[:600]}\n```")
-        if run.stdout != expected or run.exit != 0:
-            raise Hint(f"“{what}” goes wrong: {_difference(run, expected)}")
+    with own_folder() as folder:
+        program = folder / "service"
+        built = build(answer, program)
+        if not built.compiled:
+            raise Hint(f"It does not compile.\n```\n{built.diagnostics.strip()[:600]}\n```")
+        for what, (commands, expected) in _SESSIONS.items():
+            run = execute(
+                built,
+                [str(program)],
+                folder,
+                stdin=commands,
+                env=None,
+                timeout=30,
+                sanitized=False,
+            )
+            if run.stdout != expected or run.exit != 0:
+                raise Hint(f"“{what}” goes wrong: {_difference(run, expected)}")
     watched = run_go(answer, stdin=_ALL, flags="-asan", timeout=120)
     if not watched.compiled:
         raise Hint(f"It does not build with `-asan`: {watched.diagnostics.strip()[:300]}")

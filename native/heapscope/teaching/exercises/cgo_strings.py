@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from heapscope.teaching.exercises.base import Hint, Right, Verdict, exercise
+from heapscope.teaching.exercises.choices import hints
 
 _WHO = {"you": "you, with `C.free`", "go": "Go's collector", "c": "the C library that lent it"}
 
@@ -60,32 +60,15 @@ _TABLE = {
 @exercise("who-frees", takes=dict)
 def who_frees(answer: dict[Any, Any]) -> Verdict:
     """Check the table: for each of six values "you", "go" or "c"."""
-    hints = [*_keys(answer)]
-    for value, (right, why) in _TABLE.items():
-        if value not in answer:
-            continue
-        said = answer[value]
-        if not isinstance(said, str) or said.strip().lower() not in _WHO:
-            hints.append(f'{value}: the answer is "you", "go" or "c", and not {said!r}.')
-        elif (said := said.strip().lower()) != right:
-            hints.append(f"{value}: not {_WHO[said]}, because {why[said]}")
-    if hints:
-        raise Hint("\n".join(hints))
+    right = {value: way for value, (way, _) in _TABLE.items()}
+    found = hints(answer, right, tuple(_WHO), _why, allowed='"you", "go" or "c"')
+    if found:
+        raise Hint("\n".join(found))
     return Right(
         "All six. What `malloc` made for you is yours to free, what lies in Go's heap is the "
         "collector's, and what was only lent stays the lender's."
     )
 
 
-def _keys(answer: dict[Any, Any]) -> list[str]:
-    """Say which values are missing and which are not asked about."""
-    missing = [value for value in _TABLE if value not in answer]
-    hints = []
-    for key in answer:
-        if key in _TABLE:
-            continue
-        near = difflib.get_close_matches(str(key), missing, n=1)
-        hints.append(f"Nobody asked about {key!r}." + (f" Is {near[0]!r} meant?" if near else ""))
-    if missing:
-        hints.append(f"Missing: {', '.join(missing)}.")
-    return hints
+def _why(value: str, said: str) -> str:
+    return f"{value}: not {_WHO[said]}, because {_TABLE[value][1][said]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from heapscope.teaching.exercises.base import Hint, Right, Verdict, exercise
+from heapscope.teaching.exercises.choices import hints
 
 _WAYS = ("C.free", "fclose", "delete[]", "Close", "nothing")
 _RIGHT = {
@@ -20,18 +21,15 @@ _RIGHT = {
 @exercise("release", takes=dict)
 def release(answer: Mapping[object, object]) -> Verdict:
     """Compare each answer, and say for a wrong one whose memory it is."""
-    hints = []
-    for thing, (way, reason) in _RIGHT.items():
-        given = answer.get(thing)
-        if given is None:
-            hints.append(f"There is no answer for `{thing}`.")
-        elif given not in _WAYS:
-            hints.append(f"`{thing}`: `{given}` is none of {', '.join(_WAYS)}.")
-        elif given != way:
-            hints.append(f"`{thing}`: not {given}, because {reason}.")
-    hints += [f"`{extra}` is none of the six." for extra in answer if extra not in _RIGHT]
-    if hints:
-        raise Hint("\n".join(hints))
+    right = {thing: way for thing, (way, _) in _RIGHT.items()}
+    allowed = f"one of {', '.join(_WAYS)}"
+    found = hints(answer, right, _WAYS, _why, allowed=allowed, between="; ")
+    if found:
+        raise Hint("\n".join(found))
     return Right(
         "Each goes back the way it came. That is the first rule of this book, and the last."
     )
+
+
+def _why(thing: str, said: str) -> str:
+    return f"`{thing}`: not {said}, because {_RIGHT[thing][1]}."

@@ -10,8 +10,8 @@ from heapscope.programs.result import Run
 from heapscope.programs.scan import closed, mask
 from heapscope.programs.verdict import Kind, Source
 from heapscope.programs.verdict import Verdict as Finding
-from heapscope.programs.wrap import wrap_go
 from heapscope.teaching.exercises.base import Hint, Right, Verdict, exercise
+from heapscope.teaching.exercises.go_program import FUNC_MAIN, MARK, refused, renamed, steps
 
 MAIN = """func main() {
 	b := New(40)
@@ -23,14 +23,10 @@ MAIN = """func main() {
 }"""
 """What the answer has to leave as it is."""
 
-_FUNC = re.compile(r"^func\s+main\s*\(\s*\)\s*\{", re.MULTILINE)
-_ERROR = re.compile(rf"^{re.escape(FILE)}:(\d+):(?:\d+:)? (.*)$", re.MULTILINE)
 
 # Larger than what the tcache keeps (mallinfo2 takes its blocks for blocks in use), smaller than
 # what malloc gives a mapping of its own. What Go's runtime allocates with malloc is far below half.
 _SIZE = 100_000
-_MARK = "@heapscope "
-_STEP = re.compile(rf"\n{_MARK}(\S+) (-?\d+)\n")
 
 # How many bytes of the C heap are in use.
 _PREAMBLE = """
@@ -57,7 +53,7 @@ func main() {{
 	hsruntime.LockOSThread() // one arena: the address that was freed is given out again
 	before := 0
 	inUse := func() int {{ return int(C.heapscopeInUse()) - before }}
-	step := func(name string) {{ hsfmt.Printf("\\n{_MARK}%s %d\\n", name, inUse()) }}
+	step := func(name string) {{ hsfmt.Printf("\\n{MARK}%s %d\\n", name, inUse()) }}
 	before = inUse()
 	b := New({_SIZE})
 	step("made")
@@ -116,7 +112,7 @@ def one_owner(answer: str) -> Verdict:
 
 def _main_is_unchanged(answer: str) -> None:
     masked = mask(answer, raw_strings=True)
-    found = _FUNC.search(masked)
+    found = FUNC_MAIN.search(masked)
     if found is None:
         raise Hint("There is no `func main()`. Leave it as it was, below your type.")
     theirs = answer[found.start() : closed(masked, found.end() - 1)]
@@ -141,14 +137,14 @@ def _normal(text: str) -> list[str]:
 
 def _watch(answer: str) -> None:
     """Run the program, and then more buffers, and look at what is in use."""
-    run = run_go(_whole(answer))
+    run = run_go("".join(renamed(answer, _PREAMBLE)) + _TRIAL)
     if not run.compiled:
         alone = run_go(answer)
         if not alone.compiled:
-            raise Hint(_refused(alone))
+            raise Hint(refused(alone))
         said = run.diagnostics.strip().split("\n")[0].replace("`", "'")
         raise Hint(f"`main` works, but `New({_SIZE})` is not possible: {said}")
-    seen, printed = _steps(run.stdout)
+    seen, printed = steps(run.stdout, "freed")
     findings = go(run, Source(answer, FILE))
     half = _SIZE // 2
     if seen.get("made", half) < half:
@@ -188,31 +184,6 @@ def _watch(answer: str) -> None:
         raise Hint("A block is never freed: its buffer was made after an old copy's late `Free`.")
 
 
-def _steps(stdout: str) -> tuple[dict[str, int], str]:
-    """Return the bytes in use at each step that was reached, and what the reader's main printed."""
-    _, *rest = _STEP.split(stdout)
-    names, sizes, texts = rest[::3], rest[1::3], rest[2::3]
-    seen = {name: int(size) for name, size in zip(names, sizes, strict=True)}
-    return seen, next((text for n, text in zip(names, texts, strict=True) if n == "freed"), "")
-
-
-def _whole(answer: str) -> str:
-    """Return the answer with its main renamed and ours behind it."""
-    whole = wrap_go(answer, FILE)
-    package = re.search(r"^package\s+main\b.*$", mask(whole, raw_strings=True), re.MULTILINE)
-    if package is None:
-        raise Hint("The program is to be of `package main`.")
-    head, rest = whole[: package.end()], whole[package.end() :]
-    head += _PREAMBLE
-    if found := re.search(r"^package\b", mask(answer, raw_strings=True), re.MULTILINE):
-        # The reader's lines keep their numbers; a blank line keeps this out of cgo's preamble.
-        head += f"//line {FILE}:{answer.count(chr(10), 0, found.start()) + 1}:1\n"
-    main = _FUNC.search(mask(rest, raw_strings=True))
-    if main is None:
-        raise Hint("There is no `func main()` behind the package clause.")
-    return head + rest[: main.start()] + "func heapscopeMain() {" + rest[main.end() :] + _TRIAL
-
-
 def _ended(run: Run, findings: list[Finding], how: str) -> None:
     """Hint unless the program ended well; `how` begins the sentence."""
     if findings:
@@ -228,17 +199,6 @@ def _ended(run: Run, findings: list[Finding], how: str) -> None:
         raise Hint(_capital(words))
     if run.exit != 0:
         raise Hint(_capital(f"{how}it ended with {run.ended()} instead of exit status 0."))
-
-
-def _refused(run: Run) -> str:
-    """Return what the compiler said first, with the line."""
-    if found := _ERROR.search(run.diagnostics):
-        number, message = int(found[1]), found[2].replace("`", "'")
-        lines = run.source.split("\n")
-        text = lines[number - 1].strip() if number <= len(lines) else ""
-        where = f"line {number}: `{text}`" if text and "`" not in text else f"line {number}."
-        return f"It does not compile: {message}. See {where}"
-    return f"It does not compile. {run.diagnostics.strip()}".replace("`", "'")
 
 
 def _capital(words: str) -> str:

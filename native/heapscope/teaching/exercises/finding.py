@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from heapscope.teaching.exercises.base import Hint, Right, Verdict, exercise
+from heapscope.teaching.exercises.choices import hints
 
 _KINDS = ("leak", "double free", "use after free", "overflow")
 _RIGHT = {
@@ -30,18 +31,13 @@ _RIGHT = {
 @exercise("diagnose", takes=dict)
 def diagnose(answer: Mapping[object, object]) -> Verdict:
     """Compare each diagnosis, and say for a wrong one what the complaint tells."""
-    hints = []
-    for complaint, (kind, reason) in _RIGHT.items():
-        given = answer.get(complaint)
-        if given is None:
-            hints.append(f"There is no answer for `{complaint}`.")
-        elif given not in _KINDS:
-            hints.append(f"`{complaint}`: `{given}` is none of {', '.join(_KINDS)}.")
-        elif given != kind:
-            hints.append(f"`{complaint}` is no {given}: {reason}.")
-    hints += [
-        f"`{extra}` is none of the four complaints." for extra in answer if extra not in _RIGHT
-    ]
-    if hints:
-        raise Hint("\n".join(hints))
+    right = {complaint: way for complaint, (way, _) in _RIGHT.items()}
+    allowed = f"one of {', '.join(_KINDS)}"
+    found = hints(answer, right, _KINDS, _why, allowed=allowed, between="; ")
+    if found:
+        raise Hint("\n".join(found))
     return Right("Four complaints, four faults. The kind tells you which two lines to look for.")
+
+
+def _why(complaint: str, said: str) -> str:
+    return f"`{complaint}` is no {said}: {_RIGHT[complaint][1]}."

@@ -9,7 +9,7 @@ from heapscope.programs.go import FILE, run_go
 from heapscope.programs.scan import mask
 from heapscope.programs.verdict import Source
 from heapscope.teaching.exercises.base import Hint, Right, Verdict, exercise
-from heapscope.teaching.exercises.slices import refused
+from heapscope.teaching.exercises.go_program import refused
 
 _ROW = 512  # bytes of a [64]int
 _REPORT = re.compile(r"^(\d+) allocations of (\d+) bytes$", re.MULTILINE)

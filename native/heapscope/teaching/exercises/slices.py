@@ -9,8 +9,8 @@ from heapscope.programs.go import FILE, run_go
 from heapscope.programs.result import Run
 from heapscope.programs.scan import closed, line_of, mask
 from heapscope.programs.verdict import Source
-from heapscope.programs.wrap import wrap_go
 from heapscope.teaching.exercises.base import Hint, Right, Verdict, exercise
+from heapscope.teaching.exercises.go_program import FUNC_MAIN, MARK, refused, renamed, steps
 
 C = """static void upper(char *p, size_t n) {
 	for (size_t i = 0; i < n; i++) if (p[i] >= 'a' && p[i] <= 'z') p[i] -= 32;
@@ -18,9 +18,7 @@ C = """static void upper(char *p, size_t n) {
 MAIN = 'func main() { data := []byte("heap"); Upper(data); fmt.Println(string(data)) }'
 """What the answer has to leave as it is, and C as well."""
 
-_FUNC = re.compile(r"^func\s+main\s*\(\s*\)\s*\{", re.MULTILINE)
 _UPPER = re.compile(r"^func\s+Upper\s*\(\s*\w+\s+\[\]byte\s*\)\s*\{", re.MULTILINE)
-_ERROR = re.compile(rf"^{re.escape(FILE)}:(\d+):(?:\d+:)? (.*)$", re.MULTILINE)
 # A preamble may stand in // comments as well.
 _TOKEN = re.compile(r"^[ \t]*//|\s+|(\w+|'[^'\n]*'|\"[^\"\n]*\"|[^\s\w])", re.MULTILINE)
 
@@ -41,8 +39,6 @@ _C_BLOCK = re.compile(
 _HEADER = re.compile(r"\*\s*C\s*\.\s*char\s*\)\s*\(\s*unsafe\s*\.\s*Pointer\s*\(\s*&\s*(\w+)\s*\)")
 _NARROW = re.compile(r"\b(?:C\s*\.\s*u?(?:int|short|char)|u?int(?:8|16|32))\s*\(\s*len\b")
 
-_MARK = "@heapscope "
-_STEP = re.compile(rf"\n{_MARK}(\S+) (-?\d+)\n")
 
 # While it watches, upper writes down what it is given: where the first byte is, where the next
 # should be, and whether one was left out. While it only watches, it touches nothing.
@@ -84,7 +80,7 @@ _TRIAL = f"""
 //line check.go:1:1
 func main() {{
 	step := func(name string, number int) {{
-		hsfmt.Printf("\\n{_MARK}%s %d\\n", name, number)
+		hsfmt.Printf("\\n{MARK}%s %d\\n", name, number)
 	}}
 	yes := func(name string, right bool) {{
 		if right {{
@@ -155,7 +151,7 @@ def lend(answer: str) -> Verdict:
 def _unchanged(answer: str) -> None:
     """Hint unless main and the C function are as they were."""
     masked = mask(answer, raw_strings=True)
-    found = _FUNC.search(masked)
+    found = FUNC_MAIN.search(masked)
     if found is None:
         raise Hint("There is no `func main()`. Leave it as it was, below `Upper`.")
     theirs = answer[found.start() : closed(masked, found.end() - 1)]
@@ -225,7 +221,7 @@ def _watch(answer: str) -> None:
         alone = run_go(answer)
         said = alone if not alone.compiled else run
         raise Hint(refused(said))
-    seen, printed = _steps(run.stdout)
+    seen, printed = steps(run.stdout, "start")
     _ended(run, seen, answer)
     if printed != "HEAP\n":
         raise Hint(f"`main` should print `HEAP` and nothing else, and prints {printed!r}.")
@@ -255,14 +251,6 @@ def _watch(answer: str) -> None:
         )
 
 
-def _steps(stdout: str) -> tuple[dict[str, int], str]:
-    """Return the number of each step that was reached, and what the reader's main printed."""
-    _, *rest = _STEP.split(stdout)
-    names, numbers, texts = rest[::3], rest[1::3], rest[2::3]
-    seen = {name: int(number) for name, number in zip(names, numbers, strict=True)}
-    return seen, next((text for n, text in zip(names, texts, strict=True) if n == "start"), "")
-
-
 def _ended(run: Run, seen: dict[str, int], answer: str) -> None:
     """Hint unless the program came to its end."""
     if "end" in seen and run.exit == 0:
@@ -287,29 +275,7 @@ def _ended(run: Run, seen: dict[str, int], answer: str) -> None:
 
 def _whole(answer: str) -> str:
     """Return the answer with its main renamed and ours behind it; the C function is watched."""
-    whole = wrap_go(answer, FILE)
-    package = re.search(r"^package\s+main\b.*$", mask(whole, raw_strings=True), re.MULTILINE)
-    if package is None:
-        raise Hint("The program is to be of `package main`.")
-    head, rest = whole[: package.end()], whole[package.end() :]
-    head += _PREAMBLE
-    if found := re.search(r"^package\b", mask(answer, raw_strings=True), re.MULTILINE):
-        # The reader's lines keep their numbers; a blank line keeps this out of cgo's preamble.
-        head += f"//line {FILE}:{answer.count(chr(10), 0, found.start()) + 1}:1\n"
+    head, rest = renamed(answer, _PREAMBLE)
     if (body := _body_of_c(rest)) is not None:
         rest = f"{rest[:body]} if (heapscopeSees(p, n)) return;{rest[body:]}"
-    main = _FUNC.search(mask(rest, raw_strings=True))
-    if main is None:
-        raise Hint("There is no `func main()` behind the package clause.")
-    return head + rest[: main.start()] + "func heapscopeMain() {" + rest[main.end() :] + _TRIAL
-
-
-def refused(run: Run) -> str:
-    """Return what the compiler said first, with the line."""
-    if found := _ERROR.search(run.diagnostics):
-        number, message = int(found[1]), found[2].replace("`", "'")
-        lines = run.source.split("\n")
-        text = lines[number - 1].strip() if number <= len(lines) else ""
-        where = f"line {number}: `{text}`" if text and "`" not in text else f"line {number}."
-        return f"It does not compile: {message}. See {where}"
-    return f"It does not compile. {run.diagnostics.strip()}".replace("`", "'")
+    return head + rest + _TRIAL

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from heapscope.teaching.exercises.base import Hint, Right, Verdict, exercise
+from heapscope.teaching.exercises.choices import hints
 
 _WAYS = {
     "go": "Go memory, and no C",
@@ -96,23 +96,14 @@ _ALSO = {
 @exercise("decide", takes=dict)
 def decide(answer: dict[Any, Any]) -> Verdict:
     """Check the table: for each of six situations one of six ways."""
-    hints = [*_keys(answer)]
-    notes = []
-    ways = ", ".join(f'"{way}"' for way in _WAYS)
-    for situation, (right, why) in _TABLE.items():
-        if situation not in answer:
-            continue
-        said = answer[situation]
-        if not isinstance(said, str) or said.strip().lower() not in _WAYS:
-            hints.append(f"{situation}: the answer is one of {ways}, and not {said!r}.")
-            continue
-        said = said.strip().lower()
-        if note := _ALSO.get((situation, said)):
-            notes.append(note)
-        elif said != right:
-            hints.append(f"{situation}: not {_WAYS[said]}, because {why[said]}")
-    if hints:
-        raise Hint("\n".join(hints))
+    right = {situation: way for situation, (way, _) in _TABLE.items()}
+    allowed = "one of " + ", ".join(f'"{way}"' for way in _WAYS)
+    found = hints(answer, right, tuple(_WAYS), _why, allowed=allowed, between="; ")
+    if found:
+        raise Hint("\n".join(found))
+    notes = [
+        note for (situation, way), note in _ALSO.items() if answer[situation].strip().lower() == way
+    ]
     memory = "None of them needs C" if notes else "Only one of them is C"
     return Right(
         f"All six. {memory} memory of your own. Who holds the bytes, for how long, and who made "
@@ -120,15 +111,7 @@ def decide(answer: dict[Any, Any]) -> Verdict:
     )
 
 
-def _keys(answer: dict[Any, Any]) -> list[str]:
-    """Say which situations are missing and which are not asked about."""
-    missing = [situation for situation in _TABLE if situation not in answer]
-    hints = []
-    for key in answer:
-        if key in _TABLE:
-            continue
-        near = difflib.get_close_matches(str(key), missing, n=1)
-        hints.append(f"Nobody asked about {key!r}." + (f" Is {near[0]!r} meant?" if near else ""))
-    if missing:
-        hints.append(f"Missing: {'; '.join(missing)}.")
-    return hints
+def _why(situation: str, said: str) -> str:
+    if (situation, said) in _ALSO:
+        return ""
+    return f"{situation}: not {_WAYS[said]}, because {_TABLE[situation][1][said]}"
