@@ -44,10 +44,6 @@ class Tcache:
         lowest = 0x420 if index == self.small_bins else 0x400 << (index - self.small_bins)
         return f"tcache[{lowest:#x}+]"
 
-    def bin_size(self, index: int) -> int | None:
-        """Size of the chunks in list `index`, in bytes; None where the list holds several sizes."""
-        return MIN_CHUNK + ALIGN * index if index < self.small_bins else None
-
     def bin_range(self, index: int) -> tuple[int, int]:
         """Smallest and largest chunk size of list `index`."""
         if index < self.small_bins:
@@ -135,8 +131,6 @@ class Layout:
     mmap_extra: int  # length of the mapping - prev_size - size
     mmap_usable_less: int  # size - usable, of an mmapped chunk
     mmap_offset_mask: int  # bits of its prev_size that are the offset in the mapping
-    calloc_uses_tcache: bool
-    small_free_goes_to: str
 
     @property
     def thread_first(self) -> int:
@@ -248,6 +242,4 @@ def _typed(version: str, note: str | None, facts: dict[str, Any]) -> Layout:
         mmap_extra=facts["mmapped"]["length_extra"],
         mmap_usable_less=facts["mmapped"]["usable_less"],
         mmap_offset_mask=facts["mmapped"]["offset_mask"],
-        calloc_uses_tcache=facts["calloc_uses_tcache"],
-        small_free_goes_to=facts["small_free_goes_to"],
     )

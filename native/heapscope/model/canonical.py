@@ -36,8 +36,6 @@ LIBC = 0x7FFFF7E00000
 PROGRAM = 0x555555000000
 STACK = 0x7FFFFFF00000
 OTHER = 0x7FFE00000000
-FOREIGN = 0x7FFD00000000
-"""Shown in folded blocks for every address that is in no range that the recorder told of."""
 KEY = 0x9E3779B97F4A7C15
 """The tcache key (the golden ratio's first 64 bits: nothing depends on it)."""
 PAGE = 4096

@@ -275,10 +275,11 @@ class Heap:
         address = _address(block) if function in _POINTERS else 0
         self._may_call(function, address, thread, args)
         Heap.last = self._me
+        filmed = self._cut is None and function != "malloc_usable_size"  # which changes nothing
         if self._in_child is not None:
             self._in_child({"about": function, "names": self._variables(_caller())})
-        elif self._cut is None:
-            self._note_writes(function == "malloc_usable_size")
+        elif filmed:
+            self._note_writes()
         unnamed = address and self._cut is None and self._calls.live(address)
         if unnamed and self._calls.blocks[address].name is None:
             self._take_names(self._variables(_caller()), address)
@@ -301,7 +302,7 @@ class Heap:
         self._took(call)
         if self._in_child is not None:
             self._in_child({"made": call})
-        elif self._cut is None and function != "malloc_usable_size":
+        elif filmed and self._cut is None:
             self._record(False)
         ffi.errno = code
         return result
@@ -536,9 +537,9 @@ class Heap:
         else:
             self._frames.append(_Frame(len(self._calls.log), written, reading))
 
-    def _note_writes(self, only_asked: bool) -> None:
+    def _note_writes(self) -> None:
         """Make a frame of what the program wrote since the last call."""
-        if not self._frames or only_asked:
+        if not self._frames:
             return
         pieces = (self._c.pieces[i] for i in range(self._c.piece_count))
         ends = {int(p.base): int(p.end) for p in pieces}
