@@ -29,7 +29,7 @@ from heapscope.glibc.reading import Mapping, RawPointer, Reading
 from heapscope.model.canonical import Canon
 from heapscope.model.snapshot import Snapshot, Stop
 from heapscope.recorders.calls import Calls, from_json, to_json
-from heapscope.recorders.heap import Heap, HeapError, _arch, _version
+from heapscope.recorders.heap import Heap, HeapError, _arch, _open, _version
 
 if TYPE_CHECKING:
     from typing import Self
@@ -162,9 +162,7 @@ class child:  # noqa: N801 (used like a function: with heapscope.child() as c)
         heap = Heap.last() if Heap.last is not None else None
         if heap is not None and not heap.closed:
             self._watch(heap)
-        from heapscope.recorders import heap as module
-
-        for other in list(module._open):
+        for other in list(_open):
             self._adopt(other)
         Heap.adopt = self._adopt
 
@@ -357,9 +355,7 @@ def _whole(fd: int) -> bytes:
 
 
 def _heap_with_id(number: int) -> Heap | None:
-    from heapscope.recorders import heap as module
-
-    return next((h for h in module._open if id(h) == number), None)
+    return next((h for h in _open if id(h) == number), None)
 
 
 def _records(

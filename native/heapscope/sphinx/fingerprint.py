@@ -20,7 +20,7 @@ import heapscope
 from heapscope import doctor
 
 _PACKAGE = Path(heapscope.__file__).parent
-_NOT_SEEN_BY_NOTEBOOKS = ("sphinx", "cli.py", "__main__.py", "doctor.py")
+_NOT_SEEN_BY_NOTEBOOKS = ("sphinx", "doctor.py")  # the commands are: chapter 14 runs one
 _LIBRARIES = ("cffi", "ipykernel", "ipython", "matplotlib", "numpy")
 _CLAIM = re.compile(r"""\bclaim\(\s*["']([\w.-]+)["']""")
 
