@@ -39,6 +39,10 @@ serve: book ## build the book and serve it on http://localhost:8000 (PORT=…)
 bench: ready-test ## measure builds and heap calls against their floor
 	@$(BIN)/python -m bench
 
+.PHONY: tested
+tested: ready-test ## run every check behind the page "What we tested" (an hour or more)
+	@$(BIN)/python -m tests.trust
+
 .PHONY: lint
 lint: ready-test ## check the form of Python and C, and the spelling
 	@$(BIN)/ruff check --quiet --config native/pyproject.toml $(PYTHON_FILES)

@@ -29,6 +29,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         offline,
         pages,
         quiz,
+        tested,
     )
 
     fingerprint.asked()
@@ -44,5 +45,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     lexers.register(app)
     pages.register(app)
     quiz.register(app)
+    tested.register(app)
     offline.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
