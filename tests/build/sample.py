@@ -88,6 +88,7 @@ class SampleBook:
         (folder / "notebooks").mkdir(parents=True)
         shutil.copy(ROOT / "_config.yml", folder)
         shutil.copytree(ROOT / "book" / "assets", folder / "book" / "assets")
+        self.config("ledger_complete: true", "ledger_complete: false")  # a few claims, not all
         self.page("cover", "# A sample\n\nOne page.")
         self.page("ledger", "# The ledger\n\n```{ledger}\n```")
         self.claims([CLAIM])

@@ -29,20 +29,24 @@ def register(app: Sphinx) -> None:
     app.connect("env-merge-info", _merge)
 
 
-def note_live(env: BuildEnvironment) -> None:
-    """Have the page being read written again whenever a build finds something else."""
-    _live(env).add(env.docname)
+def note_live(env: BuildEnvironment, *, records: bool = False) -> None:
+    """Have the page being read written again whenever a build finds other tools.
+
+    With `records`, also when a notebook recorded something else.
+    """
+    _live(env)[env.docname] = records or _live(env).get(env.docname, False)
 
 
-def _live(env: BuildEnvironment) -> set[str]:
-    if not hasattr(env, "heapscope_live_docs"):
-        env.heapscope_live_docs = set()  # type: ignore[attr-defined]
-    docs: set[str] = env.heapscope_live_docs  # type: ignore[attr-defined]
+def _live(env: BuildEnvironment) -> dict[str, bool]:
+    """Return the pages made from what a build finds: docname, and whether from the records too."""
+    if not hasattr(env, "heapscope_live"):
+        env.heapscope_live = {}  # type: ignore[attr-defined]
+    docs: dict[str, bool] = env.heapscope_live  # type: ignore[attr-defined]
     return docs
 
 
 def _purge(_app: Sphinx, env: BuildEnvironment, docname: str) -> None:
-    _live(env).discard(docname)
+    _live(env).pop(docname, None)
 
 
 def _merge(
@@ -155,5 +159,6 @@ def _again(
     env.heapscope_claims_by_id = claims_by_id  # type: ignore[attr-defined]
     env.heapscope_found = now  # type: ignore[attr-defined]
     if now != before:
-        live = _live(env) & set(env.found_docs)
-        docnames.extend(sorted(live - set(docnames)))
+        other_tools = before is None or before[0] != base
+        live = {name for name, by_records in _live(env).items() if other_tools or by_records}
+        docnames.extend(sorted((live & set(env.found_docs)) - set(docnames)))

@@ -81,7 +81,7 @@ class Ledger(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return a summary and one section of rows for each section of the article."""
         _docs(self.env).add(self.env.docname)
-        build.note_live(self.env)
+        build.note_live(self.env, records=True)
         claims = build.claims(self.env)
         found: dict[str, list[Checked]] = {name: [] for name in claims}
         for one in build.checked(self.env):
