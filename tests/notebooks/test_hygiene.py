@@ -9,7 +9,7 @@ from pathlib import Path
 from executed import stored, tags
 
 LONGEST_CELL = 20  # lines
-KNOWN_TAGS = {"exercise", "measured"}
+KNOWN_TAGS = {"exercise", "hide-cell", "measured"}
 NOTEBOOK_METADATA = {"kernelspec", "language_info", "heapscope"}
 
 
