@@ -44,7 +44,7 @@ tested: ready-test ## run every check behind the page "What we tested" (an hour 
 	@$(BIN)/python -m tests.trust
 
 .PHONY: lint
-lint: ready-test ## check the form of Python and C, and the spelling
+lint: ready-test ## check the form of Python and C, the spelling and the prose
 	@$(BIN)/ruff check --quiet --config native/pyproject.toml $(PYTHON_FILES)
 	@$(BIN)/ruff format --quiet --check --config native/pyproject.toml $(PYTHON_FILES)
 	@$(BIN)/mypy --config-file native/pyproject.toml native/heapscope bench
@@ -57,6 +57,7 @@ lint: ready-test ## check the form of Python and C, and the spelling
 			--no-error-summary "$$folder" || exit 1; done
 	@find native/src tests -name '*.[ch]' | xargs -r $(BIN)/clang-format --dry-run -Werror
 	@$(BIN)/codespell --toml native/pyproject.toml *.md book notebooks native tests bench .ci
+	@$(BIN)/python tests/prose.py
 
 .PHONY: matrix
 matrix: ## other versions of glibc: comes later
