@@ -1,5 +1,6 @@
 """The magics in a real IPython shell."""
 
+import json
 import re
 
 import pytest
@@ -100,6 +101,10 @@ def test_go(shell):
         ("c --film --language c++", "a film is of a C or Go program"),
         ("go --exercise a --race", "an exercise is checked in any case"),
         ("c --against other", "--against compares two films: write --film --against other"),
+        ("c --predict 2:Why?", "--predict asks within a film: write --film --predict"),
+        ("c --film --predict Why?", "--predict takes the number of a line and a question"),
+        ("c --film --predict 1:a --predict 1:b", "--predict asks twice about line 1"),
+        ("c --film --predict 7:Why?", "line 7, which is not in the film. Lines that ran: 1."),
         (
             "c --after nowhere",
             "no earlier cell is called nowhere. No cell has a name yet.",
@@ -223,6 +228,22 @@ def test_film_shows_the_run_and_then_the_film(shell):
     film = shell.user_ns["steps"].film
     assert film is shell.user_ns["steps"].film
     assert [shot.line for shot in film.frames][1:4] == [1, 2, 3]
+
+
+def test_film_asks_at_the_first_time_that_a_line_has_run(shell):
+    cell = "char *p = malloc(9);\nfor (int i = 0; i < 2; i++)\n    p[i] = 1;\nfree(p);\n"
+    line = '%%c asked --film --predict "3: Which byte?" --predict "4: Where is it <now>?"'
+    result, captured = run(shell, f"{line}\n{cell}")
+    assert result.success
+    html = captured.outputs[-1].data["text/html"]
+    film = shell.user_ns["asked"].film
+    assert film.title == "asked"
+    lines = [shot.line for shot in film.frames]
+    asked = json.loads(re.search(r'"questions":(\{[^}]*\})', html)[1])
+    assert asked == {
+        str(lines.index(3)): "Which byte?",
+        str(lines.index(4)): "Where is it <now>?",
+    }
 
 
 def test_against_shows_two_films_on_one_slider(shell):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -51,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
         film = record(text, language, options, frames=args.frames)
     except (RuntimeError, ValueError) as error:  # a missing tool, C++, what does not compile
         raise CommandError(str(error)) from error
+    name = Path(args.file).name
+    film = replace(film, title=name, file=name)
     output = Path(args.output) if args.output else None
     if args.json:
         form = json.dumps(film.to_json(), ensure_ascii=True) + "\n"

@@ -90,6 +90,7 @@ def record_c(
             folder=folder,
             gdb=gdb,
             language="c",
+            title=name or "a C program",
             source=text,
             file=file,
             files=[file],
@@ -141,6 +142,7 @@ def record_go(
             folder=folder,
             gdb=gdb,
             language="go",
+            title="a Go program",
             source=text,
             file=FILE,
             # The preamble of a whole program has its own lines, and the name of the file it is in.
@@ -213,6 +215,7 @@ class _Recording:
     folder: Path
     gdb: str
     language: str
+    title: str
     source: str
     file: str
     files: list[str]
@@ -247,7 +250,7 @@ class _Recording:
             for message in _messages(own / "log"):
                 story.take(message)
         stop = self._stop(story.end, outcome, outputs)
-        film = story.film(stop, title=self.file.rsplit(".", 1)[0], file=self.file)
+        film = story.film(stop, title=self.title, file=self.file)
         if not film.frames:
             raise FilmError(_why(outcome, story))
         return film

@@ -6,6 +6,7 @@ its checks, its time. How their line is read stands in ``options``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -114,8 +115,11 @@ class _Cell:
         views = import_module("heapscope.views.film")
         name = self.request.name
         film = run.film
+        if name:
+            film = run.kept["film"] = replace(film, title=name)
         if against is None:
-            _display(views.player(film, name=name))
+            asked = _frames_of(film, self.request.questions, self.magic)
+            _display(views.player(film, name=name, questions=asked))
         else:
             _display(views.compare(film, against, name=name))
 
@@ -186,6 +190,21 @@ class _Cell:
 
         value = self.names.get(self.request.names[option])
         return value if isinstance(value, Film) else self._earlier(option).film
+
+
+def _frames_of(film: Film, questions: Mapping[int, str], magic: str) -> dict[int, str]:
+    """Return the questions by frame: each belongs to the first time that its line has run."""
+    asked = {}
+    for line, text in questions.items():
+        frame = next((n for n, shot in enumerate(film.frames) if n and shot.line == line), None)
+        if frame is None:
+            ran = sorted({shot.line for shot in film.frames if shot.line is not None})
+            raise UsageError(
+                f"%%{magic}: --predict asks about line {line}, which is not in the film. "
+                f"Lines that ran: {', '.join(map(str, ran))}."
+            )
+        asked[frame] = text
+    return asked
 
 
 class _Said:

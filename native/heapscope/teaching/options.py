@@ -48,6 +48,11 @@ OPTIONS = (
     Option("after", "NAME", "put the source of an earlier cell in front of this one"),
     Option("exercise", "NAME", "this cell is the answer to an exercise: judge it"),
     Option("against", "NAME", "with --film: on one slider with the film of an earlier cell"),
+    Option(
+        "predict",
+        '"LINE: …?"',
+        "with --film: ask before it shows what that line did; may stand often",
+    ),
     Option("flags", '"-O2 …"', "more options for the compiler (Go: for go build)"),
     Option("std", "c17", "the language standard", ("c",), elsewhere="it is C's"),
     Option("cc", "clang", "another compiler than gcc", ("c",), ("gcc", "clang"), "it is C's"),
@@ -60,6 +65,9 @@ OPTIONS = (
     Option("may-fail", None, "a program that does not compile is no error of the cell"),
 )
 
+_SEVERAL = ("env", "predict")
+"""Options that may stand there more than once."""
+
 # Options that do not go together, with the reason.
 _CLASHES = (
     ("bench", "film", "a film stops at each line, so there is nothing to measure"),
@@ -70,6 +78,7 @@ _CLASHES = (
     ("film", "race", "a film has one thread at a time"),
     ("film", "under", "a film is of the program alone"),
     ("film", "language", "a film is of a C or Go program"),
+    ("against", "predict", "a question belongs to one film"),
     ("check", "under", "the check runs valgrind itself"),
     ("exercise", "after", "the exercise brings its own program"),
     ("exercise", "check", "an exercise is checked in any case"),
@@ -85,7 +94,7 @@ class Request:
     """What a line asks for.
 
     `arguments` are those of `run_c` or `run_go`; `modes` the options without a value; `names` the
-    values of --after, --exercise and --against.
+    values of --after, --exercise and --against; `questions` those of --predict, by line.
     """
 
     magic: str
@@ -93,6 +102,7 @@ class Request:
     arguments: dict[str, Any] = field(default_factory=dict)
     modes: set[str] = field(default_factory=set)
     names: dict[str, str] = field(default_factory=dict)
+    questions: dict[int, str] = field(default_factory=dict)
 
 
 def known(magic: str) -> tuple[Option, ...]:
@@ -164,9 +174,24 @@ def _option(request: Request, word: str, rest: Iterator[str]) -> str:
         if value.startswith("-"):
             raise UsageError(f"%%{magic}: --{name} needs a name after it, not {value}.")
         request.names[name] = value
+    elif name == "predict":
+        _ask(request, value)
     else:
         _set(request, name, value)
     return name
+
+
+def _ask(request: Request, value: str) -> None:
+    """Read ``LINE: question``."""
+    line, _, text = value.partition(":")
+    if not line.strip().isdecimal() or not text.strip():
+        raise UsageError(
+            f"%%{request.magic}: --predict takes the number of a line and a question, as in "
+            f'--predict "3: What will this word be?"; this is {value}.'
+        )
+    if int(line) in request.questions:
+        raise UsageError(f"%%{request.magic}: --predict asks twice about line {int(line)}.")
+    request.questions[int(line)] = text.strip()
 
 
 def _unknown(magic: str, name: str) -> str:
@@ -215,7 +240,11 @@ def _clash(request: Request, seen: list[str]) -> None:
             f"%%{request.magic}: --against compares two films: write --film "
             f"--against {request.names['against']}."
         )
-    twice = {name for name in seen if seen.count(name) > 1 and name != "env"}
+    if request.questions and "film" not in request.modes:
+        raise UsageError(
+            f"%%{request.magic}: --predict asks within a film: write --film --predict."
+        )
+    twice = {name for name in seen if seen.count(name) > 1 and name not in _SEVERAL}
     if twice:
         raise UsageError(f"%%{request.magic}: --{min(twice)} stands there twice.")
 
@@ -230,6 +259,7 @@ _EXAMPLES = {
     free(p);
 
     %%c --film                         the same, line by line, with its heap
+    %%c --film --predict "3: Why?"       ask before the film shows what line 3 does
     %%c --check                        glibc, ASan with UBSan, and valgrind, side by side
     %%c twice                          keep it: twice.stdout, twice.signal, twice.check()
     %%c --check --after twice          that cell's lines, then this cell's
@@ -292,6 +322,6 @@ def complete(line: str, symbol: str, names: dict[str, str]) -> list[str]:
             ours = ("go",) if magic == "go" else ("c", "c++")
             return [n for n, language in names.items() if language in ours and n.startswith(symbol)]
         return []
-    used = {word[2:].partition("=")[0] for word in before if word.startswith("--")} - {"env"}
+    used = {word[2:].partition("=")[0] for word in before if word.startswith("--")} - {*_SEVERAL}
     left = [f"--{name}" for name in options if name not in used]
     return [word for word in left if word.startswith(symbol)]
