@@ -25,9 +25,9 @@ if TYPE_CHECKING:
         staircase,
         timeline,
     )
-    from heapscope.views.plots import decision, pixels, spread
+    from heapscope.views.plots import decision, lifetimes, pixels, spread
 
-_PLOTS = ("decision", "pixels", "spread")
+_PLOTS = ("decision", "lifetimes", "pixels", "spread")
 _PICTURES = (
     "capacity_curve",
     "fragmentation",
@@ -46,6 +46,7 @@ __all__ = [
     "figure",
     "film_frames",
     "fragmentation",
+    "lifetimes",
     "picture",
     "pixels",
     "process_map",

@@ -1,8 +1,9 @@
-"""Pictures for decisions: measured ratios with their spread, and a tree of questions."""
+"""Pictures for decisions: measured ratios with their spread, lives of owners, and a tree."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -87,6 +88,121 @@ def _ratio(value: float) -> str:
 
 def _range(values: Sequence[float]) -> str:
     return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+@dataclass(slots=True)
+class _Life:
+    """What happened to one owner, and when; None: it did not happen."""
+
+    made: float
+    dropped: float | None = None
+    freed: float | None = None
+    by: str = "nobody"
+
+
+_ENDS = {"Close": ("header", "s"), "cleanup": ("go", "o")}
+"""How a block may be freed: colour and mark of its end."""
+
+
+def lifetimes(events: Sequence[tuple[str, str, float]], *, title: str, unit: str = "ms") -> Picture:
+    """Draw when owners were made, when they were used last, and what freed them.
+
+    Each event is (what, whose, when in `unit`). What is ``made``, ``dropped`` (the last use), the
+    ends ``Close`` and ``cleanup``, and ``collection``, which is nobody's. ValueError for another
+    word, an event of an owner that was not made, and an owner that is made or freed twice.
+    """
+    lives, collections = _lives(events)
+    some(lives, "owners")
+    end = max(when for _, _, when in events)
+    row = 20.0
+    fig, ax = plot(110 + row * len(lives), left=72)
+    colour = theme.COLOUR
+    for when in collections:
+        ax.axvline(when, color=colour["fault-text"], linewidth=1.6, linestyle=(0, (4, 2)))
+        ax.annotate("GC", (when, -0.9), ha="center", va="bottom", color=colour["fault-text"])
+    for number, life in enumerate(lives.values()):
+        until = end if life.freed is None else life.freed
+        used = until if life.dropped is None else life.dropped
+        ax.plot((life.made, used), (number, number), color=colour["ink"], linewidth=4)
+        if used < until:
+            ax.plot(
+                (used, until), (number, number), color=colour["faint"], linewidth=2, linestyle=":"
+            )
+        if life.freed is None:
+            ax.annotate("never freed", (until, number), (5, -4), textcoords="offset points")
+        else:
+            role, mark = _ENDS[life.by]
+            ax.plot(life.freed, number, color=colour[role], marker=mark, markersize=8)
+    for how, (role, mark) in _ENDS.items():
+        ax.plot([], [], color=colour[role], marker=mark, linestyle="", label=how)
+    ax.plot([], [], color=colour["ink"], linewidth=4, label="in use")
+    ax.plot([], [], color=colour["faint"], linewidth=2, linestyle=":", label="dropped")
+    fig.legend(
+        *ax.get_legend_handles_labels(),
+        loc="upper right", ncols=4, fontsize=11, labelcolor=theme.ink, frameon=False,
+    )  # fmt: skip
+    ax.set_yticks(range(len(lives)), list(lives))
+    ax.set_ylim(len(lives) - 0.4, -1.0)
+    ax.set_xlim(0, end * 1.14)
+    ax.set_xlabel(unit)
+    rows = [
+        (name, _at(life.made), _at(life.dropped), _at(life.freed), life.by)
+        for name, life in lives.items()
+    ]
+    table = Grid.of(
+        ("owner", f"made, {unit}", f"dropped, {unit}", f"freed, {unit}", "by"),
+        rows,
+        "Collections began at " + (", ".join(map(_at, collections)) or "no time") + f" {unit}",
+    )
+    return picture(fig, title=title, alt=_fates(lives, unit), table=table, caption=RECORDED)
+
+
+def _lives(events: Sequence[tuple[str, str, float]]) -> tuple[dict[str, _Life], list[float]]:
+    lives: dict[str, _Life] = {}
+    collections: list[float] = []
+    for what, whose, when in sorted(events, key=lambda event: event[2]):
+        if what == "collection":
+            collections.append(when)
+        elif what == "made":
+            if whose in lives:
+                raise ValueError(f"{whose} is made twice")
+            lives[whose] = _Life(when)
+        elif whose not in lives:
+            raise ValueError(f"{what} of {whose}, which was not made before")
+        elif what == "dropped":
+            lives[whose].dropped = when
+        elif what not in _ENDS:
+            known = ", ".join(("made", "dropped", *_ENDS, "collection"))
+            raise ValueError(f"{what} is no event of an owner: they are {known}")
+        elif lives[whose].freed is not None:
+            raise ValueError(f"{whose} is freed twice")
+        else:
+            lives[whose].freed, lives[whose].by = when, what
+    return lives, collections
+
+
+def _fates(lives: Mapping[str, _Life], unit: str) -> str:
+    """Say how many owners ended in which way, and how long the dropped ones waited."""
+    said = []
+    for how in _ENDS:
+        ended = [life for life in lives.values() if life.by == how and life.freed is not None]
+        waits = [
+            life.freed - life.dropped
+            for life in ended
+            if life.freed is not None and life.dropped is not None
+        ]
+        words = f"{len(ended)} freed by {how}"
+        if waits:
+            low, high = _at(min(waits)), _at(max(waits))
+            span = low if low == high else f"{low} to {high}"
+            words += f", {span} {unit} after the last use"
+        said.append(words)
+    left = sum(life.freed is None for life in lives.values())
+    return f"{len(lives)} owners: {'; '.join(said)}; {left} never freed."
+
+
+def _at(when: float | None) -> str:
+    return "" if when is None else f"{when:,.1f}"
 
 
 def pixels(data: Any, width: int, height: int, *, title: str) -> Picture:
