@@ -514,11 +514,16 @@ class Story:
                 for _, cell in held
                 if cell.number and cell.leads is not None and self.go.has(cell.number)
             }
-        inner = fields_of_blocks(self.types, named, self.calls.live, word, sign)
+        inner = fields_of_blocks(self.types, named, self.calls.live, word, self._asked_for, sign)
         for user, name in inner.items():
             own, taken = blocks[user].name, {n for n, _ in named.values()}
-            if own is None or sign in own or own in taken:
+            if own is None or sign in own or "[" in own or own in taken:
                 self.calls.rename(user, name)
+
+    def _asked_for(self, user: int) -> int:
+        """Return how many bytes were asked for at an address of C's."""
+        asked = self.calls.blocks.get(user)
+        return 0 if asked is None else asked.requested or 0
 
     def _dangles(self, scope: str, cell: Cell) -> bool:
         """Whether a variable still holds the address of a block that was freed before this frame.

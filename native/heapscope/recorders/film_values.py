@@ -211,24 +211,44 @@ def fields_of_blocks(
     held: Mapping[int, tuple[str, int | None]],
     live: Callable[[int], bool],
     word: Callable[[int], int | None],
+    size: Callable[[int], int],
     sign: str = "->",
 ) -> dict[int, str]:
     """Name blocks that only other blocks hold: ``list->next``, with `sign` for the arrow.
 
-    `held`: user address -> (name, type of the block) of those that variables hold.
+    Of a block with several structs or pointers each gives a name: ``list[2].next``, ``words[1]``.
+
+    `held`: user address -> (name, type of the block) of those that variables hold; `size` says how
+    many bytes were asked for.
     """
     names: dict[int, str] = {}
     level = [(user, name, kind) for user, (name, kind) in held.items()]
     for _ in range(2):
         following = []
         for user, name, kind in level:
-            if kind is None:
-                continue
-            for field, place, to in types.pointers_in(kind):
+            for inner, place, to in _held_by(types, name, kind, size(user), sign):
                 target = word(user + place)
                 if not target or target in held or target in names or not live(target):
                     continue
-                names[target] = f"{name}{sign}{field}"
-                following.append((target, names[target], to))
+                names[target] = inner
+                following.append((target, inner, to))
         level = following
     return names
+
+
+def _held_by(
+    types: Types, name: str, number: int | None, size: int, sign: str
+) -> Iterator[tuple[str, int, int | None]]:
+    """Yield (name, offset, type it leads to) of the pointers in a block of `size` bytes."""
+    kind = types.kinds.get(number) if number is not None else None
+    if kind is None or number is None or not kind.size:
+        return
+    count = min(size // kind.size, MOST_ELEMENTS)
+    if kind.kind == "pointer":
+        for i in range(count):
+            yield f"{name}[{i}]", i * kind.size, kind.to
+    if kind.kind == "struct":
+        for i in range(max(count, 1)):
+            front = f"{name}[{i}]." if count > 1 else f"{name}{sign}"
+            for field, place, to in types.pointers_in(number):
+                yield f"{front}{field}", i * kind.size + place, to

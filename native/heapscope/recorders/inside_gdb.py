@@ -829,17 +829,18 @@ def first_of_lines(table: list[tuple[int, int]]) -> dict[int, int]:
     """Return address -> line of the places where a line begins.
 
     `table` is a file's line table in order of address. Of neighbouring entries for one line only
-    the first counts. The line with a function's name is its setting up and, in Go, the growing of
+    the first counts. The line with a function's name, or its brace, is its setting up and, in Go, the growing of
     its stack, so it does not count, unless the whole function stands on it.
     """
     result: dict[int, int] = {}
-    block, last, heading = None, 0, 0
+    block, last = None, 0
+    heading: set[int] = set()
     for index, (at, line) in enumerate(table):
         if line == 0:
             last = 0
             continue
         if block is None or not block.start <= at < block.end:
-            block, last, heading = function_at(at), 0, 0
+            block, last, heading = function_at(at), 0, set()
             if block is None:
                 continue
             if put_by_go(block):
@@ -847,14 +848,15 @@ def first_of_lines(table: list[tuple[int, int]]) -> dict[int, int]:
                 continue
             function, end = block.function, block.end
             lines = {n for place, n in table[index : index + 1000] if n and place < end}
-            if is_user(function.symtab):
-                heading = function.line
-            if lines == {heading}:
-                heading, last = 0, line if at == block.start else 0
+            heading = {function.line} if is_user(function.symtab) else set()
+            if at == block.start:
+                heading.add(line)  # where the brace stands, when it has a line of its own
+            if lines <= heading:
+                heading, last = set(), line if at == block.start else 0
                 if last and index + 1 < len(table):
                     result[table[index + 1][0]] = line
                 continue
-        if line != last and line != heading:
+        if line != last and line not in heading:
             result[at] = line
         last = line
     return result
