@@ -28,6 +28,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         lexers,
         offline,
         pages,
+        playground,
         quiz,
         tested,
     )
@@ -44,6 +45,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     ledger.register(app)
     lexers.register(app)
     pages.register(app)
+    playground.register(app)
     quiz.register(app)
     tested.register(app)
     offline.register(app)

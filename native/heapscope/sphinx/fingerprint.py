@@ -20,7 +20,8 @@ import heapscope
 from heapscope import doctor
 
 _PACKAGE = Path(heapscope.__file__).parent
-_NOT_SEEN_BY_NOTEBOOKS = ("sphinx", "doctor.py")  # the commands are: chapter 14 runs one
+_NOT_SEEN_BY_NOTEBOOKS = ("sphinx", "playground", "doctor.py")  # chapter 14 runs a command
+_PAGES_OWN = "native/src/wasm"  # compiled for a page, seen by no notebook
 _LIBRARIES = ("cffi", "ipykernel", "ipython", "matplotlib", "numpy")
 _CLAIM = re.compile(r"""\bclaim\(\s*["']([\w.-]+)["']""")
 
@@ -59,7 +60,8 @@ def instrument(source: Path) -> str:
     ]
     roots = [(_PACKAGE, files)]
     for name in ("native/src", "native/examples"):
-        roots.append((source / name, list(_files(source / name))))
+        seen = [path for path in _files(source / name) if source / _PAGES_OWN not in path.parents]
+        roots.append((source / name, seen))
     return _hash_files(roots)
 
 

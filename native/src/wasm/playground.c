@@ -7,7 +7,7 @@
  */
 #include "shim.h"
 
-#include "malloc.c" /* glibc's */
+#include <malloc.c> /* glibc's */
 
 #define EXPORT(name) __attribute__((export_name(#name))) extern
 

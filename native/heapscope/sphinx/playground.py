@@ -1,0 +1,118 @@
+"""The playground's scripts, on the pages that hold a ``<heap-playground>``.
+
+``playground-wasm.js`` carries glibc's malloc, compiled for this build, as a plain script: a page
+that is opened from a file may not fetch. It sets ``window.heapscopePlayground``::
+
+    {glibc: "2.36", package: "2.36-9+deb12u14", licence: "LGPL-2.1-or-later", source: address,
+     layouts: the package's layouts.json, wasm: base64}
+
+or, where the module cannot be built, ``{missing: sentence, layouts: …}``: the book is built all the
+same, and the page says what to install.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sphinx.util import logging
+
+import heapscope
+from heapscope.playground import Module, Unbuilt, build, find
+from heapscope.playground.source import INSTALLED, LICENCE
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+ELEMENT = "heap-playground"
+SCRIPT = "playground-wasm.js"
+_PACKAGE = Path(heapscope.__file__).parent
+_ELEMENTS_OWN = tuple(_PACKAGE / "views" / name for name in ("decoder.js", "playground.js"))
+_STYLE = _PACKAGE / "views" / "playground.css"
+_log = logging.getLogger(__name__)
+
+
+def register(app: Sphinx) -> None:
+    """Build the module if a page wants it, and give that page its scripts."""
+    app.add_config_value("heapscope_glibc_source", str(INSTALLED), "", types=[str])
+    app.connect("builder-inited", _assets)
+    app.connect("env-updated", _prepare)
+    app.connect("html-page-context", _scripts)
+
+
+def script(module: Module | Unbuilt) -> str:
+    """Return ``playground-wasm.js`` for a module, or for the reason why there is none."""
+    layouts = json.loads((_PACKAGE / "glibc" / "layouts.json").read_text("utf-8"))
+    if isinstance(module, Unbuilt):
+        about = {"missing": str(module).partition("\n")[0], "layouts": layouts}
+    else:
+        about = {
+            "glibc": module.source.glibc,
+            "package": module.source.package,
+            "licence": LICENCE,
+            "source": source_address(module.source.package),
+            "layouts": layouts,
+            "wasm": base64.b64encode(module.wasm).decode(),
+        }
+    return f"window.heapscopePlayground={json.dumps(about, separators=(',', ':'))};\n"
+
+
+def source_address(package: str) -> str:
+    """Return where the package's source, and each file of it, can be had for good."""
+    return f"https://snapshot.debian.org/package/glibc/{quote(package, safe='')}/"
+
+
+def _assets(app: Sphinx) -> None:
+    if app.builder.format == "html":
+        files = (_made(app), *_ELEMENTS_OWN, _STYLE)
+        app.config.html_static_path.extend(str(path) for path in files)
+
+
+def _made(app: Sphinx) -> Path:
+    return Path(app.doctreedir) / SCRIPT
+
+
+def _prepare(app: Sphinx, env: BuildEnvironment) -> Iterable[str]:
+    """Write the script if a page needs it; return the pages that must name its new version."""
+    if app.builder.format != "html":
+        return ()
+    holders = [
+        name for name in sorted(env.found_docs) if ELEMENT.encode() in _bytes(env.doc2path(name))
+    ]
+    if not holders:
+        return ()
+    module: Module | Unbuilt
+    try:
+        module = build(
+            find(Path(app.config.heapscope_glibc_source)),
+            Path(app.outdir).parent / ".playground",
+        )
+    except Unbuilt as why:
+        _log.info("The playground is left out. %s", why)
+        module = why
+    made, text = _made(app), script(module)
+    if made.is_file() and made.read_text("utf-8") == text:
+        return ()
+    made.parent.mkdir(parents=True, exist_ok=True)
+    made.write_text(text, "utf-8")
+    return holders
+
+
+def _bytes(path: str | Path) -> bytes:
+    found = Path(path)
+    return found.read_bytes() if found.is_file() else b""
+
+
+def _scripts(
+    app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any
+) -> None:
+    if f"<{ELEMENT}" in str(context.get("body", "")):
+        for name in (SCRIPT, *(path.name for path in _ELEMENTS_OWN if path.is_file())):
+            app.add_js_file(name)
+        if _STYLE.is_file():
+            app.add_css_file(_STYLE.name)
