@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import shutil
+import contextlib
 import sys
-import tempfile
 from pathlib import Path
 
 from heapscope.cli import MISUSE, CommandError
@@ -58,6 +57,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the program, write the report, and end as the program did."""
+    from heapscope.programs import runner
     from heapscope.recorders.trace import DEEPEST, TraceError, end_like, trace
 
     if not 0 <= args.depth <= DEEPEST:
@@ -65,23 +65,24 @@ def run(args: argparse.Namespace) -> int:
     words = args.program[1:] if args.program[:1] == ["--"] else args.program
     if not words:
         raise CommandError("which program? heapscope trace -- PROGRAM ARGS")
-    folder = args.keep or Path(tempfile.mkdtemp(prefix="heapscope-trace-"))
-    try:
-        traced = trace(words, folder, depth=args.depth)
-    except TraceError as error:
-        if args.keep is None:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise CommandError(str(error)) from error
-    for note in traced.notes:
-        print(f"heapscope trace: {note}", file=sys.stderr)
-    try:
-        reported = _report(folder, args)
-    except Exception:
-        # What was recorded may have taken hours; it is worth more than a tidy folder.
-        print(f"heapscope trace: no report was written. The trace is {folder}.", file=sys.stderr)
-        raise
-    if args.keep is None:
-        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        folder = args.keep or stack.enter_context(runner.own_folder("heapscope-trace-"))
+        try:
+            traced = trace(words, folder, depth=args.depth)
+        except TraceError as error:
+            raise CommandError(str(error)) from error
+        for note in traced.notes:
+            print(f"heapscope trace: {note}", file=sys.stderr)
+        try:
+            reported = _report(folder, args)
+        except Exception:
+            # What was recorded may have taken hours; it is worth more than a tidy folder. Under
+            # another name no later run takes it for a dead one's.
+            kept = folder
+            if args.keep is None:
+                kept = folder.rename(folder.with_name(f"kept-{folder.name}"))
+            print(f"heapscope trace: no report was written. The trace is {kept}.", file=sys.stderr)
+            raise
     if not reported and traced.status == 0:
         return MISUSE
     return end_like(traced.status)

@@ -20,7 +20,7 @@ _COMPILERS = {
     ("clang", "c++"): ("clang++", "apt-get install clang"),
 }
 _STANDARDS = {"c": "c17", "c++": "c++17"}
-_COMPILE = runner.Limits(timeout=60, file_size=1 << 30)
+_COMPILE = runner.Limits(timeout=60, file_size=1 << 30, disk=4 << 30)
 
 VALGRIND = (
     "--tool=memcheck",

@@ -20,7 +20,7 @@ from heapscope.programs.wrap import wrap_go
 FILE = "program.go"
 _WHOLE = "whole.go"
 # A first cgo build with an empty cache compiles Go's runtime: 15 s and more.
-_BUILD = runner.Limits(timeout=300, file_size=1 << 30)
+_BUILD = runner.Limits(timeout=300, file_size=1 << 30, disk=4 << 30)
 
 
 BUILD_ENV = frozenset({"CC", "CGO_ENABLED", "GOEXPERIMENT"})

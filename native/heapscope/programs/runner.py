@@ -9,19 +9,25 @@ stopped, so does everything that it has started. This keeps a notebook tidy; it 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _GRACE = 15  # seconds for the supervisor to end a tree and clear away
+PREFIX = "heapscope-"
+_OURS = re.compile(r"heapscope-(?:trace-)?[a-z0-9_]{8}")  # as mkdtemp names them
+_YOUNG = 5.0  # seconds in which a new folder may have no lock yet
 
 # What a program inherits. The rest of the environment (MALLOC_…, LD_PRELOAD, ASAN_OPTIONS) would
 # make a run depend on whose machine it is.
@@ -40,15 +46,18 @@ class RunnerError(RuntimeError):
 class Limits:
     """What a program may use.
 
-    `timeout` in seconds of wall-clock time; `memory`, `file_size`, `output` and `drain` in bytes.
-    Of each output stream the first `output` bytes are kept; a program that writes more than `drain`
-    bytes is stopped.
+    `timeout` in seconds of wall-clock time; `memory`, `file_size` (of one file), `disk` (of all
+    files in its folder), `output` and `drain` in bytes; `processes` and `threads` in number, of all
+    that it starts. Of each output stream the first `output` bytes are kept; a program that writes
+    more than `drain` bytes is stopped.
     """
 
     timeout: float = 10.0
     memory: int = 2 << 30
     file_size: int = 64 << 20
+    disk: int = 1 << 30
     processes: int = 256
+    threads: int = 4096
     output: int = 200_000
     drain: int = 10_000_000
 
@@ -74,26 +83,62 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def own_folder() -> Iterator[Path]:
-    """Give a new temporary folder that is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="heapscope-")).resolve()
+def own_folder(prefix: str = PREFIX) -> Iterator[Path]:
+    """Give a new temporary folder that is gone afterwards.
+
+    Its owner holds a lock on it. A folder without one belonged to a process that was killed, and
+    whoever makes a folder next removes it.
+    """
+    sweep()
+    folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield folder
     finally:
-        _remove(folder)
+        remove(folder)
+        os.close(lock)
 
 
-def _remove(folder: Path) -> None:
+def sweep() -> None:
+    """Remove the folders of killed processes from the temporary folder."""
+    temporary = Path(tempfile.gettempdir())
+    try:
+        names = [name for name in os.listdir(temporary) if _OURS.fullmatch(name)]
+    except OSError:
+        return
+    for name in names:
+        folder = temporary / name
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # it has just been removed, or is not ours to open
+            continue
+        try:
+            state = os.fstat(lock)
+            old = time.time() - state.st_ctime > _YOUNG
+            if old and state.st_uid == os.geteuid():
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove(folder)
+        except OSError:  # somebody holds it
+            continue
+        finally:
+            os.close(lock)
+
+
+def remove(folder: Path) -> None:
     """Remove the folder, also where a program has taken the right to do so away."""
     shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        folder.chmod(0o700)
-        for place, names, _ in os.walk(folder):
-            for name in names:
-                path = Path(place, name)
-                if not path.is_symlink():
-                    path.chmod(0o700)
-        shutil.rmtree(folder, ignore_errors=True)
+    if not folder.is_dir() or folder.is_symlink():
+        folder.unlink(missing_ok=True)  # the program has put something else in its place
+        return
+    folder.chmod(0o700)
+    for place, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            if not path.is_symlink():
+                path.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def find_tool(name: str, install: str) -> str:
@@ -152,7 +197,9 @@ def run(
         "cpu": int(limits.timeout * (os.cpu_count() or 1)) + 10,
         "memory": limits.memory,
         "file_size": limits.file_size,
+        "disk": limits.disk,
         "processes": limits.processes,
+        "threads": limits.threads,
         "output": limits.output,
         "drain": limits.drain,
         "randomise": randomise,
@@ -198,6 +245,8 @@ def _outcome(head: dict[str, object], data: bytes, limits: Limits, program: str)
         "time": f"stopped after {limits.timeout:g} s",
         "memory": f"stopped when it held more than {_size(limits.memory)} of memory",
         "processes": f"stopped when it had more than {limits.processes} processes",
+        "threads": f"stopped when it had more than {limits.threads:,} threads",
+        "disk": f"stopped when its files took more than {_size(limits.disk)}",
         "output": f"stopped after {limits.drain:,} bytes of output",
     }
     status = head["status"]

@@ -26,7 +26,11 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 ADDR_NO_RANDOMIZE = 0x0040000
+CLONE_NEWNS = 0x00020000
+MS_REC_PRIVATE = 0x4000 | 0x40000
 TICK = 0.02  # seconds between two looks at the memory
+DISK_TICK = 0.25  # and at the folder
+DISK_PATIENCE = 0.05  # seconds that one look at the folder may take
 LAST_WORDS = 2.0  # seconds to read what is left in the pipes when every writer is dead
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -51,6 +55,32 @@ class Stream:
             return
         self.seen += len(data)
         self.kept += data[: max(0, self.cap - len(self.kept))]
+
+
+def threads(pids: list[int]) -> int:
+    """Return how many threads the processes have together."""
+    count = 0
+    for pid in pids:
+        try:
+            # The link count of a folder of folders: no need to list what may be thousands.
+            count += os.stat(f"/proc/{pid}/task").st_nlink - 2
+        except OSError:
+            continue
+    return count
+
+
+def stored(folder: str) -> int:
+    """Return the bytes that the files below a folder take on the disk; a large tree is cut off."""
+    total, end = 0, time.monotonic() + DISK_PATIENCE
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_blocks * 512
+            except OSError:
+                continue
+        if time.monotonic() > end:
+            break
+    return total
 
 
 def children(pid: int) -> list[int]:
@@ -151,6 +181,9 @@ class Supervisor:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(127)
+        if os.geteuid() == 0 and libc.unshare(CLONE_NEWNS) == 0:
+            # What root's program mounts is gone with it. Denied in most containers.
+            libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None)
         if not job["randomise"]:
             # Denied in some containers. The command then runs with randomised addresses.
             libc.personality(ADDR_NO_RANDOMIZE)
@@ -193,7 +226,7 @@ class Supervisor:
         """Wait for the command's end; return why it was stopped, or None."""
         job = self.job
         end = time.monotonic() + job["timeout"]
-        next_look = 0.0
+        next_look = next_disk = 0.0
         while True:
             self.reap()
             if self.status is not None:
@@ -209,6 +242,12 @@ class Supervisor:
                     return "memory"
                 if len(pids) > job["processes"]:
                     return "processes"
+                if threads(pids) > job["threads"]:
+                    return "threads"
+                if now >= next_disk:
+                    if stored(job["folder"]) > job["disk"]:
+                        return "disk"
+                    next_disk = time.monotonic() + DISK_TICK
                 next_look = time.monotonic() + TICK
             if not self.wait_for_news(wake, max(0.0, min(next_look, end) - now)):
                 return "alone"

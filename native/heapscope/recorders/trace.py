@@ -9,6 +9,7 @@ the program's DWARF before it starts.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import os
@@ -19,7 +20,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,6 +40,7 @@ _SO = "_trace"
 _SOURCE = Path(__file__).resolve().parents[2] / "src" / "trace.c"
 _HEADER = struct.Struct("=QIIIIIIQQII")  # the beginning of struct hs_header
 _MAGIC = 0x3165636172747368
+_PDEATHSIG = 1  # prctl(2)
 _PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM")
 # Of struct runtime.g and runtime.m, in the order in which the tracer takes them.
 _G_WORDS = ("m", "syscallsp", "syscallpc", "syscallbp")
@@ -278,9 +280,7 @@ def _run(path: Path, argv: Sequence[str], env: Mapping[str, str]) -> int:
     waited = passed | {signal.SIGCHLD}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     try:
-        # Python ignores these two; programs expect them as they are by default.
-        default = [signal.SIGPIPE, signal.SIGXFSZ]
-        pid = os.posix_spawn(path, list(argv), dict(env), setsigmask=mask, setsigdef=default)
+        pid = _start(path, argv, env, mask)
         while True:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended == pid:
@@ -294,6 +294,34 @@ def _run(path: Path, argv: Sequence[str], env: Mapping[str, str]) -> int:
         raise TraceError(f"{path} cannot be started: {error.strerror}") from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _start(path: Path, argv: Sequence[str], env: Mapping[str, str], mask: Iterable[int]) -> int:
+    """Start the program, which ends with this process even if that is killed; return its id."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    me = os.getpid()
+    trouble, complain = os.pipe()  # closed by a successful exec
+    pid = os.fork()
+    if pid == 0:
+        try:
+            prctl(_PDEATHSIG, int(signal.SIGKILL))
+            if os.getppid() == me:
+                # Python ignores these two; programs expect them as they are by default.
+                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                os.execve(path, list(argv), dict(env))
+        except OSError as error:
+            os.write(complain, str(error.errno).encode())
+        finally:
+            os._exit(127)
+    os.close(complain)
+    with os.fdopen(trouble, "rb") as file:
+        number = file.read()
+    if number:
+        os.waitpid(pid, 0)
+        raise OSError(int(number), os.strerror(int(number)))
+    return pid
 
 
 def end_like(status: int) -> int:

@@ -145,7 +145,7 @@ class Table(SphinxDirective):
         except ValueError as error:
             _log.warning("%s", error, location=self.env.docname, type="heapscope")
             return []
-        rows = [
+        rows: list[front.Row] = [
             (
                 [nodes.Text(figure.what)],
                 [nodes.Text(figure.value)],
