@@ -115,10 +115,13 @@ def lifetimes(events: Sequence[tuple[str, str, float]], *, title: str, unit: str
     some(lives, "owners")
     end = max(when for _, _, when in events)
     row = 20.0
-    fig, ax = plot(110 + row * len(lives), left=72)
+    fig, ax = plot(150 + row * len(lives), left=72)
     colour = theme.COLOUR
     for when in collections:
-        ax.axvline(when, color=colour["fault-text"], linewidth=1.6, linestyle=(0, (4, 2)))
+        ax.plot(
+            (when, when), (-0.8, len(lives) - 0.4),
+            color=colour["fault-text"], linewidth=1.6, linestyle=(0, (4, 2)),
+        )  # fmt: skip
         ax.annotate("GC", (when, -0.9), ha="center", va="bottom", color=colour["fault-text"])
     for number, life in enumerate(lives.values()):
         until = end if life.freed is None else life.freed
@@ -137,12 +140,9 @@ def lifetimes(events: Sequence[tuple[str, str, float]], *, title: str, unit: str
         ax.plot([], [], color=colour[role], marker=mark, linestyle="", label=how)
     ax.plot([], [], color=colour["ink"], linewidth=4, label="in use")
     ax.plot([], [], color=colour["faint"], linewidth=2, linestyle=":", label="dropped")
-    fig.legend(
-        *ax.get_legend_handles_labels(),
-        loc="upper right", ncols=4, fontsize=11, labelcolor=theme.ink, frameon=False,
-    )  # fmt: skip
+    ax.legend(loc="upper right", ncols=4, fontsize=11, labelcolor=theme.ink, frameon=False)
     ax.set_yticks(range(len(lives)), list(lives))
-    ax.set_ylim(len(lives) - 0.4, -1.0)
+    ax.set_ylim(len(lives) - 0.4, -3.0)  # room for the legend above the first
     ax.set_xlim(0, end * 1.14)
     ax.set_xlabel(unit)
     rows = [
