@@ -97,6 +97,9 @@ _CLEANINGS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         r"\1",
     ),
+    # inline event handlers; pages.js listens instead
+    (re.compile(r'(<button\b[^>]*?)\s+onclick="toggleFullScreen\(\)"'), r"\1 data-hs-fullscreen"),
+    (re.compile(r'(<button\b[^>]*?)\s+onclick="window\.print\(\)"'), r"\1 data-hs-print"),
     # the notebook is to be saved, not shown as JSON in a new tab
     (re.compile(r'(<a href="[^"]*/_sources/[^"]*") target="_blank"'), r"\1 download"),
     # axe, duplicate-id: the search page has the search field twice

@@ -19,7 +19,7 @@
   // ---- small tools
 
   function clean(text) { // every character is seen: ␛ for 0x1b
-    return String(text).replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, c => {
+    return String(text).replace(/[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, c => {
       var n = c.charCodeAt(0);
       return n < 32 ? String.fromCharCode(0x2400 + n) : "\ufffd";
     });

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[^A-Za-z0-9]+")
 _LONE = re.compile("[\ud800-\udfff]")
+_BARE = re.compile("[<>&\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 _TOKEN = re.compile(
@@ -213,9 +214,7 @@ def _embedded(form: dict[str, Any]) -> str:
     text = json.dumps(form, ensure_ascii=False, separators=(",", ":"))
     text = _LONE.sub(lambda m: f"\\u{ord(m[0]):04x}", text)  # such bytes are no UTF-8
     # a carriage return or a NUL never stands bare in JSON; these may
-    for sign in "<>&\u2028\u2029\x7f":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
+    return _BARE.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
 
 
 def _said(film: Film) -> str:

@@ -124,7 +124,7 @@ def _scrolling(grid: Grid) -> str:
 
 # ---- in words, as <heap-film> carries them for readers without scripts
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _LONE = re.compile("[\ud800-\udfff]")
 
 

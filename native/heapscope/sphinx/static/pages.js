@@ -39,6 +39,13 @@
     reachable();
     if (location.hash) open();
   });
+  // The theme's two buttons, whose inline handlers the build takes away.
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest && event.target.closest("[data-hs-print], [data-hs-fullscreen]");
+    if (!button) return;
+    if ("hsPrint" in button.dataset) window.print();
+    else if (window.toggleFullScreen) window.toggleFullScreen();
+  });
   document.addEventListener("toggle", reachable, true);
   window.addEventListener("resize", reachable);
   window.addEventListener("hashchange", open);
