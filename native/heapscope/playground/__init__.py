@@ -6,6 +6,6 @@ shim of ``native/src/wasm``. The page's script is made of both by ``heapscope.sp
 """
 
 from heapscope.playground.module import Module, build
-from heapscope.playground.source import Source, Unbuilt, find
+from heapscope.playground.source import Source, UnbuiltError, find
 
-__all__ = ["Module", "Source", "Unbuilt", "build", "find"]
+__all__ = ["Module", "Source", "UnbuiltError", "build", "find"]

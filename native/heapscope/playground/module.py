@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 import heapscope
-from heapscope.playground.source import Source, Unbuilt
+from heapscope.playground.source import Source, UnbuiltError
 
 SHIM = Path(heapscope.__file__).parents[1] / "src" / "wasm"
 """Our own C: heapscope is installed from its folder (``pip install --editable``)."""
@@ -55,12 +55,13 @@ def build(source: Source, cache: Path, shim: Path = SHIM) -> Module:
     The same tarball, shim and compiler give the same bytes in any folder.
 
     Raises:
-        Unbuilt: ziglang is missing, the shim is, or the compiler refuses.
+        UnbuiltError: ziglang is missing, the shim is, or the compiler refuses.
+
     """
     zig = _zig()
     ours = sorted(shim.glob("*.[ch]"))
     if not ours:
-        raise Unbuilt(
+        raise UnbuiltError(
             f"heapscope's C files for the playground are not in {shim}: "
             "pip install --editable ./native"
         )
@@ -76,7 +77,7 @@ def build(source: Source, cache: Path, shim: Path = SHIM) -> Module:
 
 def _zig() -> str:
     if importlib.util.find_spec("ziglang") is None:
-        raise Unbuilt("The compiler for WebAssembly is not installed: pip install ziglang")
+        raise UnbuiltError("The compiler for WebAssembly is not installed: pip install ziglang")
     return metadata.version("ziglang")
 
 
@@ -115,9 +116,9 @@ def _compile(source: Source, ours: list[Path]) -> bytes:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise Unbuilt(f"ziglang does not compile glibc's malloc: {error}") from error
+            raise UnbuiltError(f"ziglang does not compile glibc's malloc: {error}") from error
         if done.returncode != 0:
-            raise Unbuilt(
+            raise UnbuiltError(
                 f"ziglang does not compile the malloc of glibc {source.glibc}:\n{done.stderr}"
             )
         return (work / "malloc.wasm").read_bytes()

@@ -16,7 +16,7 @@ LICENCE = "LGPL-2.1-or-later"
 
 _TARBALL = re.compile(r"glibc-(\d+\.\d+)\.tar\.xz")
 _PACKAGE = re.compile(r"glibc \(([^)]+)\)")
-_FILES = {
+FILES = {
     f"malloc/{name}": name
     for name in ("malloc.c", "arena.c", "hooks.c", "morecore.c", "malloc-internal.h")
 } | {
@@ -29,9 +29,10 @@ _FILES = {
         "calloc-clear-memory.h",  # from 2.41 on
     )
 }
+"""What malloc is made of: path in the tarball, and the name it is compiled under."""
 
 
-class Unbuilt(Exception):
+class UnbuiltError(Exception):
     """There is no module, and the text says in a sentence why, and what to do."""
 
 
@@ -57,10 +58,11 @@ class Source:
         """Write malloc's files into `folder`, byte for byte, and return their paths.
 
         Raises:
-            Unbuilt: the tarball is damaged, or one of the files is not in it.
+            UnbuiltError: the tarball is damaged, or one of the files is not in it.
+
         """
         root = f"glibc-{self.glibc}/"
-        wanted = {root + path: name for path, name in _FILES.items()}
+        wanted = {root + path: name for path, name in FILES.items()}
         found = []
         try:
             with tarfile.open(self.tarball, "r|xz") as packed:
@@ -73,15 +75,14 @@ class Source:
                     if len(found) == len(wanted):
                         break
         except (tarfile.TarError, EOFError, OSError) as error:
-            raise Unbuilt(
-                f"{self.tarball} cannot be read ({error}): "
-                "apt-get install --reinstall glibc-source"
+            raise UnbuiltError(
+                f"{self.tarball} cannot be read ({error}): apt-get install --reinstall glibc-source"
             ) from error
-        missing = {name for name in _FILES.values() if not (folder / name).is_file()}
+        missing = {name for name in FILES.values() if not (folder / name).is_file()}
         if self.minor < 41:
             missing.discard("calloc-clear-memory.h")
         if missing:
-            raise Unbuilt(
+            raise UnbuiltError(
                 f"{self.tarball} lacks {', '.join(sorted(missing))}: "
                 "apt-get install --reinstall glibc-source"
             )
@@ -92,7 +93,8 @@ def find(folder: Path = INSTALLED) -> Source:
     """Return the glibc whose tarball lies in `folder`; the newest supported one if several do.
 
     Raises:
-        Unbuilt: there is none, or none of a supported version.
+        UnbuiltError: there is none, or none of a supported version.
+
     """
     tarballs = {
         match[1]: path
@@ -100,14 +102,14 @@ def find(folder: Path = INSTALLED) -> Source:
         if (match := _TARBALL.fullmatch(path.name))
     }
     if not tarballs:
-        raise Unbuilt(
+        raise UnbuiltError(
             f"The source of glibc's malloc is not there ({folder}/glibc-*.tar.xz): "
             "apt-get install glibc-source"
         )
     for version in reversed(SUPPORTED):
         if version in tarballs:
             return Source(version, _package(folder), tarballs[version])
-    raise Unbuilt(
+    raise UnbuiltError(
         f"This system's glibc-source is of glibc {', '.join(sorted(tarballs))}. The playground "
         f"is made for {' and '.join(SUPPORTED)}: install the glibc-source of Debian 12 or 13."
     )

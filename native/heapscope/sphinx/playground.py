@@ -22,7 +22,7 @@ from urllib.parse import quote
 from sphinx.util import logging
 
 import heapscope
-from heapscope.playground import Module, Unbuilt, build, find
+from heapscope.playground import Module, UnbuiltError, build, find
 from heapscope.playground.source import INSTALLED, LICENCE
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ def register(app: Sphinx) -> None:
     app.connect("html-page-context", _scripts)
 
 
-def script(module: Module | Unbuilt) -> str:
+def script(module: Module | UnbuiltError) -> str:
     """Return ``playground-wasm.js`` for a module, or for the reason why there is none."""
     layouts = json.loads((_PACKAGE / "glibc" / "layouts.json").read_text("utf-8"))
-    if isinstance(module, Unbuilt):
+    if isinstance(module, UnbuiltError):
         about = {"missing": str(module).partition("\n")[0], "layouts": layouts}
     else:
         about = {
@@ -86,13 +86,13 @@ def _prepare(app: Sphinx, env: BuildEnvironment) -> Iterable[str]:
     ]
     if not holders:
         return ()
-    module: Module | Unbuilt
+    module: Module | UnbuiltError
     try:
         module = build(
             find(Path(app.config.heapscope_glibc_source)),
             Path(app.outdir).parent / ".playground",
         )
-    except Unbuilt as why:
+    except UnbuiltError as why:
         _log.info("The playground is left out. %s", why)
         module = why
     made, text = _made(app), script(module)

@@ -46,14 +46,16 @@ _Noreturn void shim_message(const char *format, ...) {
 }
 
 #if GLIBC_MINOR >= 38
+unsigned shim_line;
+
 /* glibc 2.41, assert/__libc_assert_fail.c */
-_Noreturn void shim_assertion(const char *assertion, unsigned line, const char *function) {
+_Noreturn void shim_assertion(const char *assertion, const char *function) {
     char digits[12], *first = digits + sizeof digits - 1;
     *first = '\0';
     do {
-        *--first = '0' + line % 10;
-        line /= 10;
-    } while (line != 0);
+        *--first = '0' + shim_line % 10;
+        shim_line /= 10;
+    } while (shim_line != 0);
     shim_message("Fatal glibc error: malloc.c:%s (%s): assertion failed: %s\n", first, function,
                  assertion);
 }

@@ -178,13 +178,17 @@ _Noreturn void shim_message(const char *format, ...);
 #if GLIBC_MINOR < 38
 enum shim_action { do_message, do_abort };
 #define __libc_message(action, ...) shim_message(__VA_ARGS__)
-#else
-#define __libc_message(...) shim_message(__VA_ARGS__)
-_Noreturn void shim_assertion(const char *assertion, unsigned line, const char *function);
-#define __assert_fail(assertion, file, line, function) shim_assertion(assertion, line, function)
-#endif
 #define assert(condition)                                                                          \
     ((condition) ? (void)0 : __assert_fail(#condition, "malloc.c", __LINE__, __func__))
+#else
+#define __libc_message(...) shim_message(__VA_ARGS__)
+/* The text names the line where the assertion begins. In the function-like macro, __LINE__ would be
+ * where it ends. */
+extern unsigned shim_line;
+_Noreturn void shim_assertion(const char *assertion, const char *function);
+#define assert shim_line = __LINE__, shim_assert
+#define shim_assert(condition) ((condition) ? (void)0 : shim_assertion(#condition, __func__))
+#endif
 
 /* ---- what malloc_stats and mallinfo would want; nothing calls them here */
 
