@@ -30,6 +30,7 @@ class Object:
     type: str
     data: bytes
     live: bool = True
+    copied: bool = False  # into C's memory, by the line that just ran
 
 
 class GoSide:
@@ -41,6 +42,10 @@ class GoSide:
         self._first_cycle: int | None = None
         self._next = dict(BASES)
         self._stacks: dict[int, tuple[int, int]] = {}
+        self._pins: dict[int, int] = {}  # address in an object -> the runtime.Pinner
+        self._loans: list[tuple[str, int]] = []  # C function that runs, address it was handed
+        self._running: list[str] = []  # C's functions among them that have not returned
+        self._copies: list[int] = []  # addresses that the last line copied from
 
     def update(
         self,
@@ -62,7 +67,8 @@ class GoSide:
             self._first_cycle = cycle
         before, self.cycles = self.cycles, cycle - self._first_cycle
         for known in self.objects:
-            known.live = False
+            known.live = known.copied = False
+        self._copies = []
         found = {int(at): rest for at, rest in side.get("objects", {}).items()}
         queue = list(dict.fromkeys(wanted))
         for low in queue:  # grows while it is walked
@@ -99,6 +105,43 @@ class GoSide:
         to = self._next[where]
         self._next[where] = to + max(high - low + ALIGN - 1 & -ALIGN, ALIGN) + ALIGN
         self.objects.append(Object(low, high, to, where, kind, data))
+
+    def copied(self, at: int, size: int, data: bytes, kind: str, space: Space) -> None:
+        """Learn where a copy into C's memory came from; no variable need lead there."""
+        if at and size:
+            known = self.find(at)
+            if known is None or not known.live or at >= known.high:
+                self._add(at, at + size, data, kind, space)
+            source = self.find(at)
+            if source is not None:
+                source.copied = True
+        self._copies.append(at)
+
+    def pin(self, pinner: int, at: int) -> bool:
+        """Note that an object is pinned, or with `at` 0 that a pinner lets go. Whether it is new."""
+        if at:
+            new = at not in self._pins
+            self._pins[at] = pinner
+            return new
+        kept = {where: who for where, who in self._pins.items() if who != pinner}
+        new, self._pins = len(kept) < len(self._pins), kept
+        return new
+
+    def pinned(self, at: int) -> bool:
+        """Whether the object at an address is pinned."""
+        found = self.find(at)
+        return found is not None and any(found.low <= pin < found.high for pin in self._pins)
+
+    def lend(self, fresh: Sequence[tuple[str, int]], running: Sequence[str]) -> list[str]:
+        """Note what C's functions were handed; `running` are those on the stack.
+
+        Returns the functions that ran at the last frame and have returned since.
+        """
+        kept = [loan for loan in self._loans if loan[0] in running]
+        over = [name for name in self._running if name not in running]
+        self._loans = kept + [loan for loan in fresh if loan not in kept]
+        self._running = list(dict.fromkeys(name for name, _ in self._loans if name in running))
+        return over
 
     def find(self, at: int) -> Object | None:
         """Return the object that holds an address (or ends there)."""
@@ -149,7 +192,9 @@ class GoSide:
 
         ``objects`` are in order of appearance: `at` is a fixed address, `held_by` the variables
         that lead there; `fixed` moves addresses of C's; ``c_blocks`` says who asked for each C
-        block in use; ``gc`` counts cycles.
+        block in use; ``gc`` counts cycles.  An object that a runtime.Pinner holds is ``pinned``,
+        one whose address a C function was handed ``lent`` to it, until the frame after the call;
+        ``copies`` are the addresses that C.CString and C.CBytes copied from, in order.
         """
         objects = []
         for known in self.objects:
@@ -160,17 +205,21 @@ class GoSide:
                 for scope, cell in held
                 if cell.number and known.low <= cell.number < known.high
             ]
-            objects.append(
-                {
-                    "at": known.to,
-                    "size": known.high - known.low,
-                    "type": known.type,
-                    "bytes": self._rewritten(known.data, fixed).hex(),
-                    "where": known.where,
-                    "held_by": held_by,
-                }
-            )
-        return {"objects": objects, "c_blocks": dict(owners), "gc": self.cycles}
+            form: dict[str, object] = {
+                "at": known.to,
+                "size": known.high - known.low,
+                "type": known.type,
+                "bytes": self._rewritten(known.data, fixed).hex(),
+                "where": known.where,
+                "held_by": held_by,
+            }
+            lent = [name for name, at in self._loans if known.low <= at < known.high]
+            form |= {"pinned": True} if self.pinned(known.low) else {}
+            form |= {"lent": list(dict.fromkeys(lent))} if lent else {}
+            form |= {"copied": True} if known.copied else {}
+            objects.append(form)
+        side = {"objects": objects, "c_blocks": dict(owners), "gc": self.cycles}
+        return side | ({"copies": [self.to(at) for at in self._copies]} if self._copies else {})
 
     def _rewritten(self, data: bytes, fixed: Callable[[int], int | None]) -> bytes:
         """Return bytes of Go's in which addresses are the fixed ones."""

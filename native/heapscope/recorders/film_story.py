@@ -61,10 +61,12 @@ class Activation:
     base: int  # address of its frame
     line: int  # that runs, or is about to
     scope: str = ""
+    last: int = 0  # line that ran last
     first: dict[str, Any] = field(default_factory=dict)  # what its variables held at first
     known: set[str] = field(default_factory=set)  # variables that a line gave a value
     changed: set[str] = field(default_factory=set)  # and parts of variables that changed
     ran: set[int] = field(default_factory=set)  # lines
+    seen: set[tuple[str, int]] = field(default_factory=set)  # variables in scope at the last stop
 
 
 @dataclass(slots=True)
@@ -103,6 +105,7 @@ class Story:
         self._output: list[tuple[int, bytes]] = []  # (0 stdout, 1 stderr; what it was)
         self._raw = [b"", b""]
         self._copies: list[dict[str, Any]] = []  # across the border, since the last frame
+        self._lent: list[dict[str, Any]] = []  # to C's functions, and pins, since the last frame
         self._set: set[tuple[str, str]] = set()  # variables of Go that have a value
         self._untouched = Untouched()
         self._new: set[int] = set()  # blocks that the last line asked for
@@ -112,6 +115,7 @@ class Story:
         self._assigned: set[tuple[str, str]] = set()  # variables that the last line gave a value
         self._stale: dict[tuple[str, str], int | None] = {}  # whose block a variable holds
         self._orders: dict[int, int | None] = {}  # by address, as of the last frame
+        self._own: dict[int, int] = {}  # where chunks of the user's lay: start -> end
 
     # ---- messages
 
@@ -131,9 +135,10 @@ class Story:
         elif kind == "return":
             self._returned(message)
         elif kind == "copy":
-            last = self._done[-1] if self._done else {}
-            if last.get("again") and {**last, "again": 0} == {**message, "again": 0}:
+            if self._begins_anew(message):
                 self._done.pop()
+            self._done.append(dict(message))
+        elif kind in ("lend", "pin"):
             self._done.append(dict(message))
         elif kind in ("stop", "time"):
             self._waiting = None  # the signal was handled
@@ -152,6 +157,15 @@ class Story:
             self.end = self.end or Stop("timeout")
         if kind == "limit":
             self.end = self.end or Stop("limit", message=str(message["what"]))
+
+    def _begins_anew(self, copy: Mapping[str, Any]) -> bool:
+        """Whether a copy is the last one once more: Go's stack had to grow, and may have moved."""
+        last = self._done[-1] if self._done else {}
+        if last.get("t") != "copy" or (last["fn"], last["th"]) != (copy["fn"], copy["th"]):
+            return False
+        if copy["fn"] in ("CString", "CBytes"):
+            return True  # else the first one's malloc would stand between them
+        return bool(last["again"]) and (last["at"], last["size"]) == (copy["at"], copy["size"])
 
     def _start(self, message: Mapping[str, Any]) -> None:
         low, high = message["program"]
@@ -218,6 +232,11 @@ class Story:
         if self.go is not None and message.get("go"):
             wanted = [cell.number for _, cell in held if cell.number]
             cycles = self.go.update(message["go"], wanted, thread, self.space, self.types)
+            for copy in self._done:
+                if copy["t"] == "copy" and copy.get("data") is not None:
+                    data = bytes.fromhex(copy["data"])
+                    kind = "string" if copy["fn"] == "CString" else "byte"
+                    self.go.copied(copy["at"], copy["size"], data, kind, self.space)
         pointers = [self._pointer(cell, scope, is_set) for scope, cell, is_set in cells]
         events, faults = self._events(message, line)
         if entered and before:
@@ -244,7 +263,7 @@ class Story:
             blocks=dict(self.calls.blocks),
             pointers=tuple(pointers),
             complete=True,
-            former=frozenset(self.calls.moved),
+            former=frozenset(self.calls.moved) | self._remainders(),
             events=tuple(events),
             line=line,
             stack=tuple(a.function for a in now),
@@ -360,6 +379,7 @@ class Story:
             line = common.line
             if common is now[0] and not within:
                 common.ran.add(common.line)
+                common.last = common.line
                 self._assign(common)
         elif before and (not now or self.go is None):
             line = before[0].line
@@ -420,6 +440,7 @@ class Story:
         """Return what to show of all variables: (scope, cell, whether it was given a value)."""
         cells = [("", cell, True) for values in general for cell in self._shown(values, None)]
         for frame, activation in list(zip(frames, now, strict=True))[::-1][-MOST_SCOPES:]:
+            self._forget(frame[3], activation)
             for values in frame[3]:
                 for cell, is_set in self._local(values, activation):
                     cells.append((activation.scope, cell, is_set))
@@ -431,6 +452,18 @@ class Story:
             return [Cell(name, self.types.kinds[number].name, None, "optimised out")]
         said = None if text is None else bytes.fromhex(text)
         return self.types.cells(name, number, bytes.fromhex(data), said, first)
+
+    def _forget(self, variables: Sequence[Sequence[Any]], activation: Activation) -> None:
+        """Take variables whose block was just entered for new: they hold what was there before."""
+        visible = {(values[0], values[2]) for values in variables}
+        if self.go is None:
+            for name, line in visible - activation.seen:
+                if line == activation.last:
+                    continue
+                activation.known = {k for k in activation.known if not _is_part(k, name)}
+                activation.changed = {k for k in activation.changed if not _is_part(k, name)}
+                activation.first.pop(f"{name}:{line}", None)
+        activation.seen = visible
 
     def _local(self, values: Sequence[Any], activation: Activation) -> list[tuple[Cell, bool]]:
         """Return the cells of a local variable, and whether each has been given a value."""
@@ -551,10 +584,10 @@ class Story:
         events: list[Event] = []
         faults: list[Fault] = []
         done, self._done = self._done, []
-        self._copies = []
+        self._copies = [made for made in done if made["t"] == "copy"]
+        self._lent = [made for made in done if made["t"] in ("lend", "pin")]
         for made in done:
-            if made["t"] == "copy":
-                self._copies.append(made)
+            if made["t"] in ("copy", "lend", "pin"):
                 continue
             self.judge.stirred = True
             call = self._call(made)
@@ -568,6 +601,7 @@ class Story:
             old = self.calls.blocks.get(call.block)
             self.calls.add(call)
             self.judge.took(call, old, names.get(call.block, "?"), line)
+            self._note_place(call.result)
             self._untouched.drop(call.block)
             if call.result and call.function == "malloc" and made["who"] == "user":
                 self._untouched.add(call.result, call.size or 0)
@@ -616,6 +650,30 @@ class Story:
         if made["value"] and made["fn"] != "free":
             size = made["args"][-1] * (made["args"][0] if made["fn"] == "calloc" else 1)
             self.judge.internal[int(made["value"])] = size
+            at = int(made["value"]) - HEADER
+            for start, end in self._own.items():
+                if start <= at < end:
+                    self._own[start] = at
+
+    def _note_place(self, user: int) -> None:
+        """Remember which bytes were the user's: what is left there later is no library's."""
+        size = (self.space.word(user - WORD) or 0) & ~7 if user else 0
+        if size >= 2 * HEADER:
+            start = user - HEADER
+            self._own[start] = max(start + size, self._own.get(start, 0))
+
+    def _remainders(self) -> frozenset[int]:
+        """Return the user addresses of chunks that were cut from places of the user's."""
+        found = set()
+        for start, end in self._own.items():
+            at = start
+            while at < end:
+                found.add(at + HEADER)
+                size = (self.space.word(at + WORD) or 0) & ~7
+                if size < 2 * HEADER:
+                    break
+                at += size
+        return frozenset(found)
 
     def _args(self, made: Mapping[str, Any]) -> list[str]:
         shown = [str(arg) for arg in made["args"]]
@@ -704,6 +762,7 @@ class Story:
         self._set |= {(p.name, p.scope) for p in fresh}
         for copy in self._copies:
             events.append(self._crossing(copy, fresh))
+        events += self._loans(pointers, [a.function for a in now])
         for cycle in range(self.go.cycles - cycles + 1, self.go.cycles + 1):
             events.append(Event("gc", f"the collector has finished cycle {cycle}"))
         if now and any(CLEANUP.search(name) for name in message.get("beneath", ())):
@@ -712,6 +771,44 @@ class Story:
                 text = f"{now[-1].function} runs: its object is unreachable"
                 events.append(Event("cleanup", text))
         return events
+
+    def _loans(self, pointers: Sequence[RawPointer], running: Sequence[str]) -> list[Event]:
+        """Return what was pinned, and what of Go's memory C's functions were handed."""
+        assert self.go is not None
+        events: list[Event] = []
+        fresh: list[tuple[str, int]] = []
+        for made in self._lent:
+            if made["t"] == "pin":
+                if self.go.pin(made["pinner"], made["at"]):
+                    text = "the pinner lets go: its objects are no longer pinned"
+                    if made["at"]:
+                        name = self._holder(made["at"], pointers)
+                        text = f"{name} is pinned: the collector keeps it where it is until Unpin"
+                    events.append(Event("pin", text))
+                continue
+            for at in made["args"]:
+                if self.go.where(at) not in ("go", "stack"):
+                    continue
+                fresh.append((made["fn"], at))
+                name, function = self._holder(at, pointers), f"C.{made['fn']}"
+                text = f"{name} is lent to {function} for this call: C may not keep its address"
+                if self.go.pinned(at):
+                    text = f"{name} is lent to {function}; pinned as it is, C may keep its address"
+                events.append(Event("lend", text))
+        over = self.go.lend(fresh, running)
+        return [Event("lend", f"C.{name} has returned: its loan is over") for name in over] + events
+
+    def _holder(self, at: int, pointers: Sequence[RawPointer]) -> str:
+        """Return the name of a Go variable that leads to an object of Go's."""
+        assert self.go is not None
+        found = self.go.find(at)
+        if found is not None:
+            end = found.to + found.high - found.low
+            for pointer in pointers:
+                held = pointer.value is not None and found.to <= pointer.value < end
+                if held and pointer.heap in ("go", "stack") and pointer.scope.startswith("main."):
+                    return pointer.name
+        return "an object of Go’s"
 
     def _owners(self) -> dict[str, str]:
         """Say of each C block in use who asked for it: it is to be freed with C's free."""
@@ -795,6 +892,11 @@ class Story:
 def _in_c(frames: Sequence[Sequence[Any]]) -> bool:
     """Whether the innermost of some frames of a Go program is C's."""
     return bool(frames) and not str(frames[0][0]).startswith("main.")
+
+
+def _is_part(cell: str, name: str) -> bool:
+    """Whether a cell is a variable or a part of it: ``b``, ``b.size``, ``b[1]``."""
+    return re.split(r"[.\[]", cell, maxsplit=1)[0] == name
 
 
 def _via(made: Mapping[str, Any]) -> str:

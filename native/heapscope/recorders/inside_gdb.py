@@ -9,8 +9,8 @@ where the line begins; everything is done in the breakpoints' ``stop`` methods, 
 program go on.  So a program runs from one line to the next at full speed, libraries are never
 entered, and a function that a library calls back is seen like any other.
 
-Lines written (``t`` says which): ``start``, ``type``, ``call``, ``return``, ``copy``, ``stop``
-(a line is about to run), ``signal``, ``exit`` (the program is about to end), ``end``, ``limit``,
+Lines written (``t`` says which): ``start``, ``type``, ``call``, ``return``, ``copy``, ``lend``,
+``pin``, ``stop`` (a line is about to run), ``signal``, ``exit`` (the program is about to end), ``end``, ``limit``,
 ``time``, ``trouble``.
 """
 
@@ -69,6 +69,8 @@ COPIES = {  # cgo's helpers that copy across the border: how many registers tell
     "GoBytes": 2,
     "CBytes": 2,
 }
+OWN = ("free", "_Cmalloc", "heapscope_fill")
+"""C functions that borrow nothing of Go's."""
 FATAL = (
     *("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTERM", "SIGQUIT"),
     *("SIGHUP", "SIGPIPE", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXFSZ", "SIGXCPU", "SIGSTOP"),
@@ -701,7 +703,10 @@ class Copy(gdb.Breakpoint):  # type: ignore[misc]
         # A function of Go's that needs more stack begins anew when it has got it.
         again = register(STACK) - (job.word(register(GO_G) + 16) or 0) < 512
         thread = thread_now(in_go=True)
-        job.write("copy", fn=self.name, at=args[0], size=size, th=thread, again=again)
+        data = None
+        if self.name in ("CString", "CBytes"):
+            data = (job.read(args[0], min(size, MOST_OBJECT)) or b"").hex()
+        job.write("copy", fn=self.name, at=args[0], size=size, th=thread, again=again, data=data)
 
     @staticmethod
     def length(at: int) -> int:
@@ -717,6 +722,53 @@ class Copy(gdb.Breakpoint):  # type: ignore[misc]
                 return size + end
             size += part
         return size
+
+
+class Lend(gdb.Breakpoint):  # type: ignore[misc]
+    """The way from Go into one of C's functions: which addresses are handed over."""
+
+    def __init__(self, name: str, at: int) -> None:
+        super().__init__(f"*{at:#x}", internal=True)
+        self.silent = True
+        self.name = name
+
+    def stop(self) -> bool:
+        """Note the arguments and go on."""
+        guard(self.note)
+        return job.over is not None
+
+    def note(self) -> None:
+        """Write out the pointers among the arguments; cgo packs all of them into one struct."""
+        symbol = next((s for s in gdb.newest_frame().block() if s.name == "_cgo_a"), None)
+        if symbol is None:
+            return
+        kind = symbol.type.strip_typedefs().target().strip_typedefs()
+        at, found = register(NAMES[0]), []
+        for field in kind.fields():
+            if re.fullmatch(r"p\d+", field.name or ""):
+                if field.type.strip_typedefs().code == gdb.TYPE_CODE_PTR:
+                    found.append(job.word(at + field.bitpos // 8) or 0)
+        if any(found):
+            job.write("lend", fn=self.name, args=found, th=thread_now())
+
+
+class Pin(gdb.Breakpoint):  # type: ignore[misc]
+    """A method of runtime.Pinner."""
+
+    def __init__(self, name: str, at: int) -> None:
+        super().__init__(f"*{at:#x}", internal=True)
+        self.silent = True
+        self.name = name
+
+    def stop(self) -> bool:
+        """Note which pinner, and what it pins, and go on."""
+        guard(self.note)
+        return job.over is not None
+
+    def note(self) -> None:
+        """Write out the pinner and the object: the word behind the type in an interface."""
+        pinner, at = register(GO_NAMES[0]), register(GO_NAMES[2])
+        job.write("pin", fn=self.name, pinner=pinner, at=at if self.name == "Pin" else 0)
 
 
 # ---- lines
@@ -829,8 +881,8 @@ def first_of_lines(table: list[tuple[int, int]]) -> dict[int, int]:
     """Return address -> line of the places where a line begins.
 
     `table` is a file's line table in order of address. Of neighbouring entries for one line only
-    the first counts. The line with a function's name, or its brace, is its setting up and, in Go, the growing of
-    its stack, so it does not count, unless the whole function stands on it.
+    the first counts. The line with a function's name, or its brace, is its setting up and, in Go,
+    the growing of its stack, so it does not count, unless the whole function stands on it.
     """
     result: dict[int, int] = {}
     block, last = None, 0
@@ -1004,6 +1056,15 @@ def prepare_go() -> None:
         at = address_of(f"main._Cfunc_{name}")
         if at:
             Copy(name, at)
+    for name in ("Pin", "Unpin"):
+        at = address_of(f"runtime.(*Pinner).{name}")
+        if at:
+            Pin(name, at)
+    for text in run("info functions ^_cgo_[0-9a-f]*_Cfunc_").splitlines():
+        found = re.search(r"\b(_cgo_[0-9a-f]+_Cfunc_(\w+))\(", text)
+        at = address_of(found[1]) if found else 0
+        if found and at and found[2] not in OWN:
+            Lend(found[2], at)
     with contextlib.suppress(gdb.error):
         value = gdb.parse_and_eval("'runtime.memstats'")
         GO["numgc"] = int(value["numgc"].address)

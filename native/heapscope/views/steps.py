@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ALLOCATES = ("malloc", "calloc", "realloc")
 MOST_NAMES = 3
 """So many variables or blocks are named in a sentence; more are counted."""
-_SAID = ("call", "copy", "gc", "cleanup")
+_SAID = ("call", "copy", "gc", "cleanup", "pin", "lend")
 """Events that say themselves what happened."""
 
 
