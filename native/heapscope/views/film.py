@@ -41,12 +41,16 @@ _TOKEN = re.compile(
 
 @functools.cache
 def script() -> str:
-    """Return ``film.js`` as pages and outputs carry it: without comments and needless blanks.
+    """Return ``film.js`` as pages and outputs carry it."""
+    return squeezed(Path(__file__).with_name("film.js").read_text(encoding="utf-8"))
 
-    The file keeps to what this knows: texts in ``"`` or ````` ` `````, statements that end with a
+
+def squeezed(text: str) -> str:
+    """Return a script without comments and needless blanks.
+
+    It keeps to what this knows: texts in ``"`` or ````` ` `````, statements that end with a
     semicolon or a line.
     """
-    text = Path(__file__).with_name("film.js").read_text(encoding="utf-8")
     text = re.sub(r"\n\s+", "\n", text)
     parts: list[str] = []
     end = 0
