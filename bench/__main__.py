@@ -16,6 +16,7 @@ BENCHMARKS = {
     "bench.heap_call": "A call on the private heap",
     "bench.film": "A film",
     "bench.trace": "The tracer",
+    "bench.playground": "The playground",
     "bench.build": "The build",
 }
 PAGE = Path(__file__).resolve().parents[1] / "book" / "how-fast.md"

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -24,6 +25,7 @@ from sphinx.util import logging
 import heapscope
 from heapscope.playground import Module, UnbuiltError, build, find
 from heapscope.playground.source import INSTALLED, LICENCE
+from heapscope.views import film
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 ELEMENT = "heap-playground"
 SCRIPT = "playground-wasm.js"
 _PACKAGE = Path(heapscope.__file__).parent
-_ELEMENTS_OWN = tuple(_PACKAGE / "views" / name for name in ("decoder.js", "playground.js"))
-_STYLE = _PACKAGE / "views" / "playground.css"
+FILES = ("decoder.js", "playground.js", "playground.css")
+"""What a page with the element gets of heapscope/views, in this order, besides the module."""
 _log = logging.getLogger(__name__)
 
 
@@ -62,6 +64,19 @@ def script(module: Module | UnbuiltError) -> str:
     return f"window.heapscopePlayground={json.dumps(about, separators=(',', ':'))};\n"
 
 
+@cache
+def element() -> dict[str, str]:
+    """Return the element's own files by name, as pages carry them."""
+    paths = [_PACKAGE / "views" / name for name in FILES]
+    return {
+        path.name: film.squeezed(path.read_text("utf-8"))
+        if path.suffix == ".js"
+        else path.read_text("utf-8")
+        for path in paths
+        if path.is_file()
+    }
+
+
 def source_address(package: str) -> str:
     """Return where the package's source, and each file of it, can be had for good."""
     return f"https://snapshot.debian.org/package/glibc/{quote(package, safe='')}/"
@@ -69,8 +84,11 @@ def source_address(package: str) -> str:
 
 def _assets(app: Sphinx) -> None:
     if app.builder.format == "html":
-        files = (_made(app), *_ELEMENTS_OWN, _STYLE)
-        app.config.html_static_path.extend(str(path) for path in files)
+        folder = _made(app).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in element().items():
+            (folder / name).write_text(text, "utf-8")
+        app.config.html_static_path.extend(str(folder / name) for name in (SCRIPT, *FILES))
 
 
 def _made(app: Sphinx) -> Path:
@@ -98,7 +116,6 @@ def _prepare(app: Sphinx, env: BuildEnvironment) -> Iterable[str]:
     made, text = _made(app), script(module)
     if made.is_file() and made.read_text("utf-8") == text:
         return ()
-    made.parent.mkdir(parents=True, exist_ok=True)
     made.write_text(text, "utf-8")
     return holders
 
@@ -112,7 +129,7 @@ def _scripts(
     app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any
 ) -> None:
     if f"<{ELEMENT}" in str(context.get("body", "")):
-        for name in (SCRIPT, *(path.name for path in _ELEMENTS_OWN if path.is_file())):
-            app.add_js_file(name)
-        if _STYLE.is_file():
-            app.add_css_file(_STYLE.name)
+        app.add_js_file(SCRIPT)
+        for name in element():
+            add = app.add_css_file if name.endswith(".css") else app.add_js_file
+            add(name)
