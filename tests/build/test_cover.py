@@ -35,3 +35,22 @@ def test_the_page_has_picture_and_words(book: SampleBook) -> None:
     assert page.count('<figure class="hs-figure">') == 2
     assert page.count("The same in words") == 2
     assert page.count('<style class="hs-style">') == 0
+
+
+def test_the_film_is_recorded_from_the_program_in_the_page(book: SampleBook) -> None:
+    program = "char *p = malloc(24);\nfree(p);"
+    book.page("cover", f"# A sample\n\n```{{heap-film}} Two lines\n{program}\n```")
+    built = book.build()
+    assert not built.red, built.log
+    page = (book.html / "book" / "cover.html").read_text("utf-8")
+    assert page.count('<heap-film id="film-cover" autoplay>') == 1
+    assert '"title": "Two lines"' in page or '"title":"Two lines"' in page
+    assert "free(p)" in page
+    assert "film.js" in page
+
+
+def test_a_program_that_does_not_compile_makes_the_build_red(book: SampleBook) -> None:
+    book.page("cover", "# A sample\n\n```{heap-film} One line\nchar *p = malloc(\n```")
+    built = book.build()
+    assert built.red
+    assert "no film could be recorded" in built.log

@@ -216,6 +216,51 @@ def test_play_stops_at_the_end(browser: Browser, tmp_path: Path, overflow: Film)
         assert page.get_attribute(".hf-cur", "aria-live") == "polite"
 
 
+def by_itself(film: Film) -> str:
+    made = player(film, name="x")
+    return made.page().replace(made.element(), made.element(autoplay=True))
+
+
+RUNS = "document.querySelector('heap-film').timer !== 0"
+
+
+def test_a_film_that_begins_by_itself_steps_slowly(
+    browser: Browser, tmp_path: Path, overflow: Film
+) -> None:
+    with opened(browser, tmp_path, by_itself(overflow)) as page:
+        assert page.get_attribute(".hf-cur", "aria-live") == "off"
+        assert page.evaluate("document.querySelector('heap-film').step") == 0
+        page.wait_for_function("document.querySelector('heap-film').step === 1", timeout=5000)
+
+
+@pytest.mark.parametrize("touch", ["[aria-label=Pause]", ".hf-stages", ".hf-slide input", "key"])
+def test_it_stops_when_touched(
+    browser: Browser, tmp_path: Path, overflow: Film, touch: str
+) -> None:
+    with opened(browser, tmp_path, by_itself(overflow)) as page:
+        assert page.evaluate(RUNS)
+        if touch == "key":
+            page.focus(".hf-btns button")
+            assert page.evaluate(RUNS)
+            page.keyboard.press("Shift")
+        else:
+            page.locator(touch).first.click(position={"x": 4, "y": 4})
+        assert not page.evaluate(RUNS)
+        assert page.locator("[aria-label=Play]").count() == 1
+
+
+def test_it_does_not_begin_where_it_would_disturb(
+    browser: Browser, tmp_path: Path, overflow: Film
+) -> None:
+    with opened(browser, tmp_path, by_itself(overflow), "#film-x-4") as page:
+        assert not page.evaluate(RUNS)  # the reader has come for this step
+    with opened(browser, tmp_path, by_itself(overflow)) as page:
+        page.emulate_media(reduced_motion="reduce")
+        page.reload()
+        assert not page.evaluate(RUNS)
+        assert page.locator("[aria-label=Play]").count() == 1
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 720, 1000, 1400])
 def test_axe_and_width(

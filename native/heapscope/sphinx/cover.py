@@ -1,4 +1,6 @@
-"""The picture on the cover: a real heap, drawn anew in each build and, for the README, as a file.
+"""The film on the cover and the picture of the README, both of a real heap.
+
+The film is recorded anew in each build, from the C program in the page.
 
 ``python -m heapscope.sphinx.cover book/assets/heap.svg`` writes the file.
 """
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,8 +30,9 @@ _VARIABLE = re.compile(r"var\((--hs-[\w-]+),\s*([^()]+)\)")
 
 
 def register(app: Sphinx) -> None:
-    """Register the directive."""
+    """Register the two directives."""
     app.add_directive("heap-picture", HeapPicture)
+    app.add_directive("heap-film", HeapFilm)
 
 
 @cache
@@ -62,6 +66,31 @@ class HeapPicture(SphinxDirective):
         except Exception as error:  # a red page that says why, and all other pages
             raise self.error(f"no heap could be drawn: {error}") from error
         return [nodes.raw("", picture.figure(), format="html")]
+
+
+class HeapFilm(SphinxDirective):
+    """Record the C program in the directive and show its film, which begins to move by itself.
+
+    The argument is the film's title.
+    """
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return the film with its list of steps."""
+        from heapscope.programs.filming import record
+        from heapscope.views.film import player
+
+        build.note_live(self.env)
+        title = self.arguments[0]
+        try:
+            film = replace(record("\n".join(self.content), "c", {}), title=title)
+        except (RuntimeError, ValueError) as error:  # no gdb, or a program that does not compile
+            raise self.error(f"no film could be recorded: {error}") from error
+        element = player(film, name="cover").element(autoplay=True)
+        return [nodes.raw("", element, format="html")]
 
 
 def standalone(drawing: str, colours: str) -> str:

@@ -285,7 +285,7 @@
       return layOut([kept], shot.regions);
     }
     goObjects(shot) { // those that variables lead to; the table has all
-      var held = (shot.go.objects || []).filter(o => o.held_by && o.held_by.length);
+      var held = (shot.go.objects || []).filter(o => o.copied || o.held_by && o.held_by.length);
       return held.filter(o => o.where !== "go").slice(0, 2).concat(held.filter(o => o.where === "go").slice(0, 5));
     }
     placeVariables() {
@@ -401,8 +401,8 @@
         }
         var top = y[+high], seen = {};
         y[+high] += high ? 62 : 56;
-        return h("div.hf-obj", { class: high ? "heap" : "", "data-at": at, "data-end": at + Math.max(1, size), style: { "--y": top + "px", "--n": n } },
-          h("small", {}, { go: "Go heap", stack: "goroutine’s stack", static: "read-only data" }[o.where] || "Go", o.pinned && h("b", {}, " pinned"), o.type ? " · " + o.type : "", size > ROW ? ", first 16 of " + count(size) : ""), h("div.hf-gbytes", {}, cells),
+        return h("div.hf-obj", { class: (high ? "heap" : "") + (o.pinned ? " pinned" : "") + (o.lent ? " lent" : ""), "data-at": at, "data-end": at + Math.max(1, size), style: { "--y": top + "px", "--n": n } },
+          h("small", {}, { go: "Go heap", stack: "goroutine’s stack", static: "read-only data" }[o.where] || "Go", o.pinned && h("b.hf-pin", {}, "pinned"), (o.lent || []).map(f => h("b.hf-lent", {}, "lent to C." + f)), o.type ? " · " + o.type : "", size > ROW ? ", first 16 of " + count(size) : ""), h("div.hf-gbytes", {}, cells),
           h("div.hf-parts", {}, parts.filter(p => !seen[p.from] && (seen[p.from] = 1)).map(p => h("span", { style: { "grid-column": p.from + 1 + "/span " + Math.max(1, Math.min(p.size, ROW - p.from)) } }, h("b", {}, parts.filter(q => q.from === p.from).map(q => q.name).join(", "))))));
       }
       var all = t.goObjects(shot), nodes = all.map(object);
@@ -412,11 +412,11 @@
           y[1] === t.varsHigh + 22 && h("p.hf-dim.hf-obj", { style: { "--y": y[1] + "px" } }, "Go heap: nothing of this program’s")));
     }
     copies() {
-      var shot = this.shot;
+      var shot = this.shot, from = (shot.go.copies || []).map(num);
       return shot.events.filter(e => e.kind === "copy").map(e => {
         var said = e.text + " " + (e.note || ""), toGo = /from C to Go/.test(said), name = e.text.split(" = ")[0];
         var v = toGo && shot.pointers.find(p => p.name === name && p.cells && p.cells.length);
-        return { go: v ? num(v.cells[0][1]) : null, n: num((e.args || [0])[0]), chunk: num(e.chunk), toGo: toGo, text: said };
+        return { go: v ? num(v.cells[0][1]) : toGo ? null : from.shift(), n: num((e.args || [0])[0]), chunk: num(e.chunk), toGo: toGo, text: said };
       });
     }
     word(w, edges, column, row) {
@@ -577,7 +577,7 @@
           return [[l.name].concat(l.links.map(x => x.name || target(shot, x.at)), l.fault ? "✗" : "∅").join(" → "), l.links.map(x => (x.name || target(shot, x.at)) + ": " + decoded(x)).join("; "), l.fault || ""];
         })),
         table("Variables", ["variable", "type", "value", "state"], shot.pointers.map(p => [p.name, p.type || "", (p.cells || []).map(c => c[0] + " " + (c[0] === "ptr" ? c[1] : big(num(c[1])))).join(", ") || shownValue(shot, p), p.state || "ok"])),
-        table("Go’s memory", ["at", "where", "type", "bytes", "held by"], (shot.go.objects || []).map(o => [hex(num(o.at)), o.where || "", o.type || "", hexes(unhex(o.bytes || "")), (o.held_by || []).map(p => p.name + (p.offset ? " (+" + p.offset + ")" : "")).join(", ")])),
+        table("Go’s memory", ["at", "where", "type", "bytes", "held by"], (shot.go.objects || []).map(o => [hex(num(o.at)), [o.where, o.pinned && "pinned"].concat((o.lent || []).map(f => "lent to C." + f)).filter(Boolean).join(", "), o.type || "", hexes(unhex(o.bytes || "")), (o.held_by || []).map(p => p.name + (p.offset ? " (+" + p.offset + ")" : "")).join(", ")])),
         table("Words of the picture", ["word at", "block", "role", "value", "bytes", "what changed, or what is impossible"], shownWords.map(w => {
           var c = w.chunk === null ? null : shot.chunks.get(w.chunk);
           return [offset(shot, w.at), c ? nameOf(shot, c) : "", w.role.replace("_", " "), value(shot, w), hexes(w.data), [w.change ? w.change.why || "changed" : "", w.fault || ""].filter(Boolean).join("; ")];
@@ -625,6 +625,10 @@
       this.onhash = () => { var to = self.linked(); if (to !== null) { self.play(false); self.show(to); self.scrollIntoView({ block: "nearest" }); } };
       addEventListener("hashchange", this.onhash);
       addEventListener("resize", this.onresize = () => { this.widen(); });
+      if (this.hasAttribute("autoplay") && now === null && !matchMedia("(prefers-reduced-motion: reduce)").matches) { // until the reader touches it
+        ["pointerdown", "keydown"].forEach(name => { self.fig.addEventListener(name, e => { if (self.slow && !self.buttons.play.contains(e.target)) self.play(false); }); });
+        this.play(true, 3000);
+      }
       this.widen();
       if (window.ResizeObserver) new ResizeObserver(() => { self.fit(); }).observe(this);
       if (document.fonts && document.fonts.ready) document.fonts.ready.then(() => { self.fit(); });
@@ -710,14 +714,15 @@
       });
       return [h("div.hf-names", { "aria-hidden": "true" }, names), h("div.hf-lanes", { "aria-hidden": "true" }, bars)];
     }
-    play(on) {
+    play(on, pace) {
       var self = this;
       clearInterval(this.timer);
       this.timer = 0;
+      this.slow = Boolean(on && pace); // it began by itself
       if (!this.buttons) return;
       if (on) {
         if (this.step === this.n - 1) this.show(0);
-        this.timer = setInterval(() => { if (self.step < self.n - 1 && self.isConnected) self.show(self.step + 1); else self.play(false); }, 1700);
+        this.timer = setInterval(() => { if (self.step < self.n - 1 && self.isConnected) self.show(self.step + 1); else self.play(false); }, pace || 1700);
       }
       this.now.setAttribute("aria-live", on ? "off" : "polite"); // nobody can listen that fast
       var b = this.buttons.play, k = on ? "pause" : "play";

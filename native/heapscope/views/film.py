@@ -111,13 +111,17 @@ class Player:
             form["questions"] = {str(number): text for number, text in self.questions.items()}
         return form
 
-    def element(self) -> str:
-        """Return the ``<heap-film>`` element without style and script."""
+    def element(self, *, autoplay: bool = False) -> str:
+        """Return the ``<heap-film>`` element without style and script.
+
+        With `autoplay` it begins to step by itself, slowly, until the reader touches it; it does
+        not where the reader has asked for less motion.
+        """
         inner = listing(self.film, self.id)
         if self.other is not None:
             inner += listing(self.other, f"{self.id}-other")
         return (
-            f'<heap-film id="{html.escape(self.id, quote=True)}">'
+            f'<heap-film id="{html.escape(self.id, quote=True)}"{" autoplay" * autoplay}>'
             f'<script type="application/json">{_embedded(self.form())}</script>'
             f"{inner}</heap-film>"
         )
