@@ -221,7 +221,7 @@ def by_itself(film: Film) -> str:
     return made.page().replace(made.element(), made.element(autoplay=True))
 
 
-RUNS = "document.querySelector('heap-film').timer !== 0"
+RUNS = "Boolean(document.querySelector('heap-film').timer)"
 
 
 def test_a_film_that_begins_by_itself_steps_slowly(
