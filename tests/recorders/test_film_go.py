@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from pathlib import Path
 from typing import Any, cast
 
 import jsonschema
@@ -15,37 +16,45 @@ from heapscope.programs.go import run_go
 from heapscope.recorders.gdb_recorder import FilmError, record_go
 
 M = "main.main"
-SHOUT = """package main
+SHOUT = Path(__file__).with_name("shout.go").read_text("utf-8")
+
+LENDS = """package main
 
 /*
 #include <stdlib.h>
 #include <string.h>
 
-static char *shout(const char *in) {
-    size_t n = strlen(in);
-    char *out = malloc(n + 2);
-    memcpy(out, in, n);
-    out[n] = '!';
-    out[n + 1] = 0;
-    return out;
+static char *kept;
+
+static int count(const char *from, int n) {
+    return from[0] == 'a' ? n : 0;
+}
+
+static void keep(char *text) {
+    kept = text;
 }
 */
 import "C"
 
 import (
-	"fmt"
+	"runtime"
 	"unsafe"
 )
 
 func main() {
-	in := C.CString("hello")
-	out := C.shout(in)
-	s := C.GoString(out)
-	b := C.GoBytes(unsafe.Pointer(out), 6)
-	C.free(unsafe.Pointer(out))
-	fmt.Println(s, len(b))
+	b := []byte("banana")
+	n := C.count((*C.char)(unsafe.Pointer(&b[0])), 6)
+	C.memset(unsafe.Pointer(&b[1]), 'x', 2)
+	var p runtime.Pinner
+	p.Pin(&b[0])
+	q := (*C.char)(unsafe.Pointer(&b[0]))
+	C.keep(q)
+	C.keep(nil)
+	p.Unpin()
+	_ = n
 }
 """
+LOAN = "b is lent to C.{} for this call: C may not keep its address"
 
 # name -> (program, facts): as in test_film_c.py. A program without main is a cell.
 PROGRAMS: dict[str, tuple[str, str]] = {
@@ -84,6 +93,29 @@ PROGRAMS: dict[str, tuple[str, str]] = {
         """events(after(f, 1)) == ['p = malloc(24)']
         events(after(f, 2)) == ['free(p)']
         value(after(f, 3), 'x', M) == '3'""",
+    ),
+    "loans and pins": (
+        LENDS,
+        """events(after(f, 26)) == ['main.main calls count', LOAN.format('count')]
+        after(f, 26).stack == ('count', 'main.main')
+        [s.line for s in f.frames if lent(s) == ['count']] == [26, 10]
+        events(after(f, 26, 2)) == ['C.count has returned: its loan is over']
+        events(after(f, 27)) == [LOAN.format('memset')]
+        lent(after(f, 27)) == ['memset']; lent(after(f, 28)) == []
+        'b is pinned' in events(after(f, 29))[0]
+        [s.line for s in f.frames if pinned(s)] == [29, 30, 31, 14, 31, 32]
+        'pinned as it is, C may keep' in events(after(f, 31))[1]
+        'no longer pinned' in events(after(f, 33))[0]
+        ended(f) == 'exit 0'""",
+    ),
+    "where a copy comes from": (
+        's := fmt.Sprint("ab", 1)\nt := C.CString(s)\nu := C.CString("fixed")\n'
+        "C.free(unsafe.Pointer(t))\nC.free(unsafe.Pointer(u))",
+        """after(f, 2).go['copies'] == [variable(after(f, 2), 's', M).value]
+        [h['name'] for o in objects(after(f, 2)) if o.get('copied') for h in o['held_by']] == ['s']
+        [o['bytes'] for o in objects(after(f, 3)) if o.get('copied')] == [b'fixed'.hex()]
+        [o['where'] for o in objects(after(f, 3)) if o.get('copied')] == ['static']
+        [e.text for e in after(f, 3).events] == ['u = C.CString(5 bytes)']""",
     ),
     "CBytes": (
         "b := []byte{1, 2, 3}\nc := C.CBytes(b)\nC.free(c)",
@@ -287,8 +319,35 @@ def gc(shot: Snapshot) -> int:
     return cast("int", shot.go["gc"])
 
 
-USED = (after, ended, events, faults, faulty, kinds, lines, value, variable, State, objects, owners)
-NAMES: dict[str, object] = {thing.__name__: thing for thing in USED} | {"gc": gc, "M": M}
+def pinned(shot: Snapshot) -> bool:
+    return any(o.get("pinned") for o in objects(shot))
+
+
+def lent(shot: Snapshot) -> list[str]:
+    return [name for o in objects(shot) for name in o.get("lent", ())]
+
+
+USED = (
+    after,
+    ended,
+    events,
+    faults,
+    faulty,
+    kinds,
+    lines,
+    value,
+    variable,
+    State,
+    objects,
+    owners,
+    pinned,
+    lent,
+)
+NAMES: dict[str, object] = {thing.__name__: thing for thing in USED} | {
+    "gc": gc,
+    "M": M,
+    "LOAN": LOAN,
+}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import heaps  # finds the tests' puppet
@@ -37,38 +38,7 @@ int main(void)
 """
 FIXED = OVERFLOW.replace("a[24] = 'A';  // too far", "a[23] = 'Z';  // the last")
 
-GREET = """\
-package main
-
-/*
-#include <stdlib.h>
-#include <string.h>
-
-static char *shout(const char *in) {
-    size_t n = strlen(in);
-    char *out = malloc(n + 2);
-    memcpy(out, in, n);
-    out[n] = '!';
-    out[n + 1] = 0;
-    return out;
-}
-*/
-import "C"
-
-import (
-    "fmt"
-    "unsafe"
-)
-
-func main() {
-    in := C.CString("hello")
-    out := C.shout(in)
-    s := C.GoString(out)
-    b := C.GoBytes(unsafe.Pointer(out), 6)
-    C.free(unsafe.Pointer(out))
-    fmt.Println(s, len(b))
-}
-"""
+GREET = Path(__file__).parents[1].joinpath("recorders", "shout.go").read_text("utf-8")
 
 
 class Camera:

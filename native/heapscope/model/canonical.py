@@ -12,7 +12,7 @@ same equation holds between the canonical numbers.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from heapscope.model.snapshot import WORD
@@ -70,6 +70,8 @@ class Canon:
     def __init__(self) -> None:
         self.key: int | None = None
         """The process's tcache key, once it is known."""
+        self.foreign: Callable[[int], int | None] | None = None
+        """Says where addresses of somebody else's memory are moved (Go's); None: not theirs."""
         self._ranges: dict[tuple[str, int], Range] = {}  # all that were ever seen
         self._live: list[Range] = []  # those of the reading at hand, by real address
         self._bases: list[int] = []
@@ -155,6 +157,9 @@ class Canon:
 
     def address(self, real: int) -> int | None:
         """Return the canonical address for a real one; None when it is in no range."""
+        moved = self.foreign(real) if self.foreign is not None else None
+        if moved is not None:
+            return moved
         found = self.range_of(real)
         if found is not None:
             return real - found.base + found.to

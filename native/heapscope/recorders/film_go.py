@@ -17,6 +17,8 @@ from heapscope.recorders.film_values import Cell, Types, quoted
 BASES = {"go": 0xC000000000, "stack": 0xC000800000, "static": 0x4A0000}
 """Where the objects of Go's heap, of a goroutine's stack and of the program's constants are put."""
 ALIGN = 16
+LOWEST = 1 << 37
+"""No object of Go's heap lies below; smaller numbers in C's memory are not taken for pointers."""
 
 
 @dataclass(slots=True)
@@ -73,6 +75,9 @@ class GoSide:
         queue = list(dict.fromkeys(wanted))
         for low in queue:  # grows while it is walked
             if low not in found or space.range_of(low) is not None:
+                seen = self.find(low)
+                if seen is not None and space.range_of(low) is None:
+                    seen.live = True  # the variable is Go's, and the thread is in C
                 continue  # no object, or C's memory
             text, size, number = found.pop(low)
             data = bytes.fromhex(text)
@@ -94,7 +99,8 @@ class GoSide:
                     known.high = max(high, known.high)
                 if (low == known.low and len(data) >= len(known.data)) or not known.live:
                     offset = low - known.low
-                    known.data = known.data[:offset].ljust(offset, b"\0") + data
+                    front, rest = known.data[:offset], known.data[offset + len(data) :]
+                    known.data = front.ljust(offset, b"\0") + data + rest
                 known.live = True
                 return
         where = "go"
@@ -118,7 +124,7 @@ class GoSide:
         self._copies.append(at)
 
     def pin(self, pinner: int, at: int) -> bool:
-        """Note that an object is pinned, or with `at` 0 that a pinner lets go. Whether it is new."""
+        """Note that an object is pinned, or (`at` 0) that a pinner lets go; return if it is new."""
         if at:
             new = at not in self._pins
             self._pins[at] = pinner
@@ -170,6 +176,11 @@ class GoSide:
         start = at - found.low
         return quoted(found.data[start : start + count] + b"\0")
 
+    def moved(self, at: int) -> int | None:
+        """Return the fixed address of what lies in an object of Go's; None for all else."""
+        found = self.find(at) if at >= LOWEST else None
+        return None if found is None or at == found.high else at - found.low + found.to
+
     def word(self, space: Space) -> Callable[[int], int | None]:
         """Return a function that reads words of C's heaps and of the objects."""
 
@@ -198,8 +209,8 @@ class GoSide:
         """
         objects = []
         for known in self.objects:
-            if not known.live:
-                continue
+            if not known.live or known.type.startswith("runtime."):
+                continue  # gone, or the runtime's own: what a Pinner keeps
             held_by = [
                 {"name": cell.name, "scope": scope, "offset": cell.number - known.low}
                 for scope, cell in held

@@ -91,6 +91,7 @@ class Story:
         self.calls = Calls()
         self.reel = Reel()
         self.go = GoSide() if language == "go" else None
+        self.reel.canon.foreign = self.go.moved if self.go is not None else None
         self.judge = Judge(self.space, self.calls)
         self.threads: dict[int, list[Activation]] = {}  # innermost first
         self.tables: list[int] = []
@@ -608,7 +609,7 @@ class Story:
                 self._new.add(call.result)
             waiting = self._border(made)
             if call.result:
-                by = "C.malloc" if made["via"].startswith("_cgo_") else made["via"]
+                by = f"C.{made['fn']}" if made["via"].startswith("_cgo_") else made["via"]
                 self._asked[call.result] = f"C.{waiting['fn']}" if waiting else by
             if waiting is not None:
                 waiting["value"] = call.result

@@ -10,8 +10,8 @@ program go on.  So a program runs from one line to the next at full speed, libra
 entered, and a function that a library calls back is seen like any other.
 
 Lines written (``t`` says which): ``start``, ``type``, ``call``, ``return``, ``copy``, ``lend``,
-``pin``, ``stop`` (a line is about to run), ``signal``, ``exit`` (the program is about to end), ``end``, ``limit``,
-``time``, ``trouble``.
+``pin``, ``stop`` (a line is about to run), ``signal``, ``exit`` (the program is about to end),
+``end``, ``limit``, ``time``, ``trouble``.
 """
 
 from __future__ import annotations
@@ -745,9 +745,9 @@ class Lend(gdb.Breakpoint):  # type: ignore[misc]
         kind = symbol.type.strip_typedefs().target().strip_typedefs()
         at, found = register(NAMES[0]), []
         for field in kind.fields():
-            if re.fullmatch(r"p\d+", field.name or ""):
-                if field.type.strip_typedefs().code == gdb.TYPE_CODE_PTR:
-                    found.append(job.word(at + field.bitpos // 8) or 0)
+            pointer = field.type.strip_typedefs().code == gdb.TYPE_CODE_PTR
+            if pointer and re.fullmatch(r"p\d+", field.name or ""):
+                found.append(job.word(at + field.bitpos // 8) or 0)
         if any(found):
             job.write("lend", fn=self.name, args=found, th=thread_now())
 

@@ -178,7 +178,11 @@
     text = textOf(w.data);
     if (text !== null) return text;
     if (n < 4294967296n) return n.toLocaleString("en-US");
-    if (n < 1n << 53n && regionOf(shot, Number(n))) return "→ " + target(shot, Number(n));
+    if (n < 1n << 53n) {
+      var at = Number(n), o = (shot.go.objects || []).find(x => num(x.at) <= at && at < num(x.at) + x.size);
+      if (regionOf(shot, at)) return "→ " + target(shot, at);
+      if (o) return "→ Go " + (o.held_by.length ? o.held_by[0].name : "");
+    }
     var low = Number(BigInt.asIntN(32, n)), high = Number(BigInt.asIntN(32, n >> 32n));
     if ((w.role === "payload" || w.role === "stale") && Math.abs(low) < 1 << 24 && Math.abs(high) < 1 << 24) return big(low) + " | " + big(high);
     return "";
@@ -402,7 +406,7 @@
         var top = y[+high], seen = {};
         y[+high] += high ? 62 : 56;
         return h("div.hf-obj", { class: (high ? "heap" : "") + (o.pinned ? " pinned" : "") + (o.lent ? " lent" : ""), "data-at": at, "data-end": at + Math.max(1, size), style: { "--y": top + "px", "--n": n } },
-          h("small", {}, { go: "Go heap", stack: "goroutine’s stack", static: "read-only data" }[o.where] || "Go", o.pinned && h("b.hf-pin", {}, "pinned"), (o.lent || []).map(f => h("b.hf-lent", {}, "lent to C." + f)), o.type ? " · " + o.type : "", size > ROW ? ", first 16 of " + count(size) : ""), h("div.hf-gbytes", {}, cells),
+          h("small", {}, { go: "Go heap", stack: "goroutine’s stack", static: "read-only data" }[o.where] || "Go", o.pinned && h("b.hf-pin", {}, "pinned"), (o.lent || []).map(f => h("b.hf-lent", {}, "lent to C." + f)), o.type && !o.pinned && !o.lent ? " · " + o.type : "", size > ROW ? ", first 16 of " + count(size) : ""), h("div.hf-gbytes", {}, cells),
           h("div.hf-parts", {}, parts.filter(p => !seen[p.from] && (seen[p.from] = 1)).map(p => h("span", { style: { "grid-column": p.from + 1 + "/span " + Math.max(1, Math.min(p.size, ROW - p.from)) } }, h("b", {}, parts.filter(q => q.from === p.from).map(q => q.name).join(", "))))));
       }
       var all = t.goObjects(shot), nodes = all.map(object);
