@@ -189,7 +189,7 @@ class Heap:
                 at = block + r.a
                 self.put(at, (self.slots[r.b] + (r.c >> 1)) ^ (at >> 12 if r.c & 1 else 0))
             case Call.FORGE:
-                self.slots[r.slot] = (self.slots[r.a] + r.b) % _WORD
+                self.slots[r.slot] = (self.slots.get(r.a, 0) + r.b) % _WORD
             case Call.LOAD:
                 return self.word(block + r.a)
             case Call.ERRNO:

@@ -159,3 +159,23 @@ CORRUPTIONS: dict[str, list[Record]] = {
         *_free(B),
     ],
 }
+
+FAULTS: dict[str, list[Record]] = {
+    "a small number freed": [*_new(24, A), Record(Call.FORGE, B, 9, 0x20), *_free(B)],
+    "a block freed beyond the heap": [*_new(24, A), Record(Call.FORGE, B, A, 1 << 20), *_free(B)],
+    "realloc beyond the heap": [
+        *_new(24, A),
+        Record(Call.FORGE, B, A, 1 << 20),
+        Record(Call.REALLOC, B, 40),
+    ],
+    "usable size of a small number": [Record(Call.FORGE, B, 9, 0x20), Record(Call.USABLE, B)],
+    "a mapping freed twice": [*_new(200_000, A), *_free(A, A)],
+    "no address freed": [Record(Call.FORGE, A, 9, 0x4141414141414140), *_free(A)],
+    "tcache link to no address": [
+        *_new(24, A, B),
+        *_free(A, B),
+        _link(B, 0, A, 1 << 40),
+        *_new(24, C, D),
+    ],
+}
+"""What Linux ends, because there is no memory at an address."""

@@ -1,9 +1,10 @@
 /* glibc's own malloc for a page: the module's exports.
  *
  * Addresses and sizes are i64 (BigInt in JavaScript), an `int` is i32. A call that glibc would end
- * with abort() traps, and fatal() has the text; so does one that reads or writes beyond the memory,
- * and fatal() has none. After a trap the heap may still be read, and nothing else may be called:
- * the page takes a new instance. All MIT but for what comes in with malloc.c (LGPL-2.1-or-later).
+ * with abort() traps, and fatal() has the text; so does one that reads or writes where no memory
+ * is, and fatal() has none. After a trap the heap may still be read, and nothing else may be
+ * called: the page takes a new instance. All MIT but for what comes in with malloc.c
+ * (LGPL-2.1-or-later).
  */
 #include "shim.h"
 
@@ -78,6 +79,15 @@ uint128_t __multi3(uint128_t a, uint128_t b) {
 
 /* ---- the calls */
 
+/* Of a block, free and realloc read the header first. Where there is no memory for one, Linux ends
+ * the process; the module's own memory has no holes, so they are looked for here. */
+static void read_header(const void *block) {
+    uintptr_t header = (uintptr_t)block - CHUNK_HDR_SZ;
+    bool in_arena = header - (uintptr_t)&main_arena < sizeof main_arena;
+    if (block != NULL && !in_arena && !system_has(header, CHUNK_HDR_SZ))
+        __builtin_trap();
+}
+
 EXPORT(malloc) void *call_malloc(size_t size) {
     return __libc_malloc(size);
 }
@@ -87,10 +97,12 @@ EXPORT(calloc) void *call_calloc(size_t count, size_t size) {
 }
 
 EXPORT(realloc) void *call_realloc(void *block, size_t size) {
+    read_header(block);
     return __libc_realloc(block, size);
 }
 
 EXPORT(free) void call_free(void *block) {
+    read_header(block);
     __libc_free(block);
 }
 
@@ -107,6 +119,7 @@ EXPORT(aligned_alloc) void *call_aligned_alloc(size_t alignment, size_t size) {
 }
 
 EXPORT(malloc_usable_size) size_t call_malloc_usable_size(void *block) {
+    read_header(block);
     return __malloc_usable_size(block);
 }
 

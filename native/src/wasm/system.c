@@ -3,7 +3,6 @@
 #include "constants.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 
 extern unsigned char __heap_base; /* the linker's: where the module's own data end */
 
@@ -108,6 +107,13 @@ static struct mapping *holding(uintptr_t address) {
         if (address - mappings[i].base < mappings[i].size)
             return &mappings[i];
     return NULL;
+}
+
+bool system_has(uintptr_t address, size_t size) {
+    const struct mapping *found = holding(address);
+    uintptr_t start = found != NULL ? found->base : system_heap_start();
+    uintptr_t end = found != NULL ? found->base + found->size : system_heap_end();
+    return address >= start && address < end && end - address >= size;
 }
 
 int __munmap(void *address, size_t size) {

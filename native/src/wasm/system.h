@@ -7,6 +7,7 @@
 #ifndef SYSTEM_H
 #define SYSTEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,7 @@ uintptr_t system_heap_start(void);
 uintptr_t system_heap_end(void);
 const struct mapping *system_mappings(void); /* the highest address first */
 size_t system_mappings_count(void);
-void system_set_room(size_t bytes); /* for heap and mappings together, from now on */
+bool system_has(uintptr_t address, size_t size); /* all of it in the heap or in one mapping */
+void system_set_room(size_t bytes);              /* for heap and mappings together, from now on */
 
 #endif
