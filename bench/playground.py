@@ -27,11 +27,16 @@ from bench.spread import Spread
 CHROMIUM = "/usr/bin/chromium"
 CACHE = Path(__file__).resolve().parents[1] / "_build" / ".playground"
 PAIRS = 20_000
+UNPACKED = """const unpacked = text => {
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+    const packed = atob(text), bytes = new Uint8Array(packed.length);
+    for (let i = 0; i < packed.length; i++) bytes[i] = packed.charCodeAt(i);
+    return bytes;
+};"""
 START = """() => {
     const start = (text, call) => {
         const begin = performance.now();
-        const packed = atob(text), bytes = new Uint8Array(packed.length);
-        for (let i = 0; i < packed.length; i++) bytes[i] = packed.charCodeAt(i);
+        const bytes = unpacked(text);
         const heap = new WebAssembly.Instance(new WebAssembly.Module(bytes), {}).exports;
         if (call) heap.malloc(24n);
         return performance.now() - begin;
@@ -39,7 +44,7 @@ START = """() => {
     return [start(heapscopePlayground.wasm, true), start("AGFzbQEAAAA=", false)];
 }"""
 CALLS = """pairs => {
-    const bytes = Uint8Array.from(atob(heapscopePlayground.wasm), c => c.charCodeAt(0));
+    const bytes = unpacked(heapscopePlayground.wasm);
     const heap = new WebAssembly.Instance(new WebAssembly.Module(bytes), {}).exports;
     const begin = performance.now();
     for (let i = 0; i < pairs; i++) heap.free(heap.malloc(24n));
@@ -85,7 +90,7 @@ def measure(runs: int) -> None:
     starts, pairs, peers = [], [], []
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         page = Path(folder, "page.html")
-        page.write_text(f"<!DOCTYPE html><title>bench</title><script>{script}</script>")
+        page.write_text(f"<!DOCTYPE html><title>bench</title><script>{script}{UNPACKED}</script>")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for _ in range(runs):
             start, pair = in_a_fresh_page(browser, page)

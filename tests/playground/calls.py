@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import random
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -79,10 +78,11 @@ def compiled(folder: Path) -> Path:
     return program
 
 
-def natively(program: Path, records: Iterable[Record]) -> End:
-    """Run the list in a process; WITH_LIBC may name a folder with another libc and its loader."""
-    other = os.environ.get("WITH_LIBC")
-    loader = [f"{other}/ld-linux-x86-64.so.2", "--library-path", other] if other else []
+def natively(program: Path, records: Iterable[Record], libc: Path | None = None) -> End:
+    """Run the list in a process; `libc` is a folder with another libc and its loader."""
+    loader: list[str | Path] = (
+        [libc / "ld-linux-x86-64.so.2", "--library-path", libc] if libc else []
+    )
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_", "LD_"))}
     run = subprocess.run(
         [*loader, program],
@@ -99,8 +99,8 @@ def natively(program: Path, records: Iterable[Record]) -> End:
 
 
 def system_glibc() -> str:
-    """Return the version that the native side runs with."""
-    return os.environ.get("WITH_LIBC_VERSION") or platform.libc_ver()[1]
+    """Return the version of the system's own."""
+    return (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")
 
 
 class Machine:
