@@ -56,7 +56,7 @@ def spread(
     ax.set_yticks(ticks, [f"{t:g}" for t in ticks])
     ax.set_xlabel(x)
     ax.set_ylabel("ratio")
-    ax.legend(loc="best", fontsize=11, labelcolor=theme.ink)
+    ax.legend(loc="best", fontsize=11, labelcolor=theme.ink, frameon=False)
     first, last = places[0], places[-1]
     said = "; ".join(
         f"{name} goes from {_ratio(median(measured[first][name]))} at {_size(first)} to "
