@@ -339,6 +339,67 @@ C = [
         "volatile int x = 0;\nreturn 10 / x;\n",
         ("other fault@2", "other fault@2", "other fault"),
     ),
+    # ---------------------------------------------------------------- as they are met in practice
+    Case(
+        "a node freed and left in its list",
+        "struct node { int id; struct node *next; };\n"
+        "struct node *b = calloc(1, sizeof *b);\n"
+        "struct node *a = calloc(1, sizeof *a);\n"
+        "a->next = b;\n"
+        "free(b);\n"
+        "int sum = a->id + a->next->id;\n"
+        "free(a);\n"
+        "return sum == 1;\n",
+        ("none", "use after free@6", "use after free@6"),
+        born=2,
+        died=5,
+    ),
+    Case(
+        "a buffer that forgets the zero",
+        "size_t cap = 16, len = 0;\n"
+        "char *data = malloc(cap);\n"
+        "for (int i = 0; i < 2; i++) {\n"
+        '    memcpy(data + len, "eight ch", 9);\n'
+        "    len += 8;\n"
+        "}\n"
+        "free(data);\n",
+        ("none", "overflow@4", "overflow@4"),
+        born=2,
+    ),
+    Case(
+        "a buffer that grows in time",
+        "size_t cap = 16, len = 0;\n"
+        "char *data = malloc(cap);\n"
+        "for (int i = 0; i < 9; i++) {\n"
+        "    if (len + 9 > cap)\n"
+        "        data = realloc(data, cap *= 2);\n"
+        '    memcpy(data + len, "eight ch", 9);\n'
+        "    len += 8;\n"
+        "}\n"
+        "free(data);\n",
+        ("none", "none", "none"),
+    ),
+    Case(
+        "a size in elements, not in bytes",
+        "int *p = malloc(10);\nfor (int i = 0; i < 10; i++)\n    p[i] = i;\nfree(p);\n",
+        ("none", "overflow@3", "overflow@3"),
+        born=1,
+    ),
+    Case(
+        "the pointer moved on before free",
+        "char *p = malloc(40);\nstrcpy(p, \"  x\");\nwhile (*p == ' ')\n    p++;\nfree(p);\n",
+        ("invalid free@5", "invalid free@5", "invalid free@5"),
+        born=1,
+    ),
+    Case(
+        "a struct freed, what it holds not",
+        "struct box { char *text; };\n"
+        "struct box *b = malloc(sizeof *b);\n"
+        "b->text = malloc(40);\n"
+        "free(b);\n",
+        ("none", "leak", "leak"),
+        born=3,
+    ),
 ]
 
 GO = [
@@ -406,6 +467,42 @@ GO = [
         "NULL in C",
         "/*\nstatic void set(int *p) {\n    *p = 1;\n}\n*/\nC.set(nil)\n",
         ("null dereference@6", "null dereference@3"),
+    ),
+    Case(
+        "freed by C and by Go",
+        "/*\n#include <stdlib.h>\nstatic void done(void *p) {\n    free(p);\n}\n*/\n"
+        "p := C.malloc(40)\nC.done(p)\nC.free(p)\n",
+        ("double free@9", "double free@9"),
+        born=7,
+        died=4,
+    ),
+    # Go's own function looks for the end of the string, and -asan does not watch that one.
+    Case(
+        "a string read by Go after it was freed, which no tool sees",
+        'p := C.CString("hello")\nC.free(unsafe.Pointer(p))\n'
+        "fmt.Println(len(C.GoString(p)) > 99)\n",
+        ("none", "none"),
+    ),
+    Case(
+        "a slice over C's memory, too long",
+        "p := C.malloc(40)\nv := unsafe.Slice((*byte)(p), 64)\nv[40] = 1\nC.free(p)\n",
+        ("none", "overflow@3"),
+    ),
+    Case(
+        "labels made in a callback, freed by nobody",
+        "package main\n\n"
+        "/*\n#include <stdlib.h>\n"
+        "typedef struct { char *label; } item;\n"
+        "extern void visit(item *it);\n"
+        "static void each(item *list, int n) {\n"
+        "    for (int i = 0; i < n; i++)\n        visit(&list[i]);\n}\n*/\n"
+        'import "C"\nimport "unsafe"\n\n'
+        "//export visit\n"
+        'func visit(it *C.item) {\n\tit.label = C.CString("x")\n}\n\n'
+        "func main() {\n"
+        "\tlist := (*C.item)(C.calloc(3, C.sizeof_item))\n"
+        "\tC.each(list, 3)\n\tC.free(unsafe.Pointer(list))\n}\n",
+        ("none", "leak"),
     ),
     # ---------------------------------------------------------------- Go's own
     Case("nil in Go", "var p *int\n*p = 1\n", ("null dereference@2", "null dereference@2")),

@@ -103,7 +103,7 @@ PROGRAMS: dict[str, tuple[str, str]] = {
         events(after(f, 27)) == [LOAN.format('memset')]
         lent(after(f, 27)) == ['memset']; lent(after(f, 28)) == []
         'b is pinned' in events(after(f, 29))[0]
-        [s.line for s in f.frames if pinned(s)] == [29, 30, 31, 14, 31, 32]
+        [s.line for s in f.frames if pinned(s)] == [29, 30, 31, 14, 31, 32, 14, 32]
         'pinned as it is, C may keep' in events(after(f, 31))[1]
         'no longer pinned' in events(after(f, 33))[0]
         ended(f) == 'exit 0'""",

@@ -13,7 +13,6 @@
   var ORDER = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh"];
   var LEGEND = [["header", "size word", "P"], ["payload", "asked for", ""], ["slack", "usable, not asked for", ""], ["link", "written by the allocator", "→"], ["stale", "free: old bytes", ""], ["top", "the allocator’s own", ""], ["fault", "impossible", "✗"], ["goheap", "Go’s memory", ""]];
   var PAINT = { size: "header", prev_size: "link", link: "link", key: "link", payload: "payload", slack: "slack", stale: "stale", top: "top", internal: "top" };
-  var ICONS = { first: "M2 2h2v12H2zM12 2l2 2-4 4 4 4-2 2-6-6z", prev: "M10 2l2 2-4 4 4 4-2 2-6-6z", play: "M4 2v12l10-6z", pause: "M3 2h4v12H3zM9 2h4v12H9z", next: "M6 2L4 4l4 4-4 4 2 2 6-6z", last: "M12 2h2v12h-2zM4 2L2 4l4 4-4 4 2 2 6-6z", full: "M2 2h5v2H4v3H2zM9 2h5v5h-2V4H9zM2 9h2v3h3v2H2zM12 9h2v5H9v-2h3z" };
   var NAMES = { first: "First step", prev: "Previous step", play: "Play", pause: "Pause", next: "Next step", last: "Last step", full: "Full window" };
 
   // ---- small tools
@@ -49,7 +48,6 @@
     (kids || []).forEach(kid => { node.append(kid); });
     return node;
   }
-  function icon(name) { return s("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, [s("path", { d: ICONS[name] })]); }
   function num(x) { return x == null ? null : Number(x); }
   function big(n) { return n.toLocaleString("en-US"); }
   function count(n) { return big(n) + (n === 1 ? " byte" : " bytes"); }
@@ -504,7 +502,7 @@
         cells.push(h("div.hf-card", { class: whys.length || bad || claims !== null ? "has" : "", "data-b": c.at, style: { "grid-row": span(to) } },
           h("p", {}, h("b", {}, nameOf(shot, c)), " ", c.state === "top" ? count(c.size) + " left" : place(shot, c)),
           c.state !== "top" && h("p.hf-sizes", {}, sizes(c)),
-          c.name && shot.go.c_blocks && shot.go.c_blocks[c.name] && h("p.hf-sizes", {}, shot.go.c_blocks[c.name] + ": yours to C.free"),
+          c.name && shot.go.c_blocks && shot.go.c_blocks[c.name] && h("p.hf-sizes", {}, shot.go.c_blocks[c.name] + ", then C.free"),
           claims !== null ? h("p.hf-bad", {}, "✗ claims " + big(claims) + ", is " + big(c.size)) : bad && h("p.hf-bad", {}, "✗ a word here is impossible"),
           whys.slice(0, 2).map(why => h("p.hf-why", {}, "▲ " + why)), whys.length > 2 && h("p.hf-why", {}, "▲ " + (whys.length - 2) + " more")));
       });
@@ -658,7 +656,7 @@
       var self = this, f = this.film.form, title = f.title || f.file || "Film", head = this.other ? title + " · " + (this.other.form.title || this.other.form.file || "the other program") : title;
       this.buttons = {};
       function button(k) {
-        var b = h("button", { type: "button", "aria-label": NAMES[k], title: NAMES[k] }, icon(k));
+        var b = h("button", { type: "button", "data-icon": k, "aria-label": NAMES[k], title: NAMES[k] });
         self.buttons[k] = b;
         b.addEventListener("click", () => {
           if (k === "play") return self.play(!self.timer);
@@ -730,7 +728,7 @@
       }
       this.now.setAttribute("aria-live", on ? "off" : "polite"); // nobody can listen that fast
       var b = this.buttons.play, k = on ? "pause" : "play";
-      b.replaceChildren(icon(k));
+      b.dataset.icon = k;
       b.setAttribute("aria-label", NAMES[k]);
       b.title = NAMES[k];
     }
