@@ -204,7 +204,7 @@ def in_browser(pages: Sequence[Path]) -> list[str]:
                     "document.querySelectorAll('details').forEach(d => { d.open = true; })"
                 )
                 seen.page.evaluate(
-                    "[...document.querySelectorAll('button')].slice(0, 40)"
+                    "[...document.querySelectorAll('button:not([data-hs-fullscreen])')].slice(0, 40)"
                     ".forEach(b => { try { b.click(); } catch (e) {} })"
                 )
                 for _ in range(12):

@@ -165,7 +165,7 @@ class Reading:
         """Build a reading from its JSON form; ValueError says which part is not as it should be."""
         try:
             return cls._from_json(form)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
             raise ValueError(f"this is no reading of a heap: {error!r}") from error
 
     @classmethod

@@ -221,6 +221,11 @@ def _runs(new: bytes, old: bytes) -> list[list[Any]]:
 # ---- reading
 
 
+_WRONG = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+"""What a damaged form raises when it is read."""
+_MOST = 1 << 28  # bytes of all regions of one frame; films hold far less
+
+
 def _int(value: int | str) -> int:
     return int(value, 0) if isinstance(value, str) else int(value)
 
@@ -273,6 +278,8 @@ def film_from_json(form: Mapping[str, Any]) -> Film:
     """Build a film from its JSON form; ValueError says what is wrong with it."""
     from heapscope.model.film import Block, Film, Mark, Place
 
+    if not isinstance(form, Mapping):
+        raise ValueError(f"this is no film: a JSON object is needed, not {type(form).__name__}")
     if form.get("heapscope_film") != VERSION:
         raise ValueError(
             f"this is no film that heapscope can read: heapscope_film is "
@@ -285,7 +292,7 @@ def film_from_json(form: Mapping[str, Any]) -> Film:
         for number, frame in enumerate(form["frames"]):
             try:
                 before = _shot(frame, before)
-            except (KeyError, TypeError, ValueError) as error:
+            except _WRONG as error:
                 raise ValueError(f"frame {number} of the film cannot be read: {error}") from error
             frames.append(before)
         blocks = tuple(
@@ -302,16 +309,18 @@ def film_from_json(form: Mapping[str, Any]) -> Film:
             )
             for block in form.get("blocks", ())
         )
-    except (KeyError, TypeError, AttributeError) as error:
+        texts = {name: form.get(name, "") for name in ("title", "file", "caption")}
+        texts["language"] = form.get("language", "c")
+        for name, text in texts.items():
+            if not isinstance(text, str):
+                raise TypeError(f"its {name} is no text")
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"this is no film: {error!r}") from error
     return Film(
         frames=tuple(frames),
-        title=form.get("title", ""),
         source=source + "\n" if form.get("source_ends") else source,
-        language=form.get("language", "c"),
-        file=form.get("file", ""),
-        caption=form.get("caption", ""),
         blocks=blocks,
+        **texts,
     )
 
 
@@ -383,9 +392,12 @@ def _read_regions(form: Mapping[str, Any], old: Sequence[Region]) -> tuple[Regio
     known = {region.base: region for region in old}
     if "regions" in form:
         metas = form["regions"]
-        regions = []
+        regions, room = [], _MOST
         for meta in metas:
             base, length = _int(meta["base"]), int(meta["data"])
+            room -= max(length, 0)
+            if length < 0 or room < 0:
+                raise ValueError(f"{length:,} bytes of {meta['name']} are more than a film holds")
             data = known[base].data[:length] if base in known else b""
             data += bytes(length - len(data))
             regions.append(Region(meta["name"], base, data, meta.get("size")))
@@ -398,8 +410,9 @@ def _read_regions(form: Mapping[str, Any], old: Sequence[Region]) -> tuple[Regio
         changes = by_base.pop(region.base, ())
         bytes_now = bytearray(region.data)
         for offset, text, *times in changes:
-            part = bytes.fromhex(text) * (times[0] if times else 1)
-            if offset < 0 or offset + len(part) > len(bytes_now):
+            part, count = bytes.fromhex(text), times[0] if times else 1
+            part *= count if count <= len(bytes_now) else 0
+            if not part or offset < 0 or offset + len(part) > len(bytes_now):
                 raise ValueError(f"bytes at {offset} of {region.name} lie outside it")
             bytes_now[offset : offset + len(part)] = part
         result.append(dataclasses.replace(region, data=bytes(bytes_now)) if changes else region)

@@ -26,11 +26,13 @@ def setup(app: Sphinx) -> dict[str, Any]:
         glossary,
         ledger,
         lexers,
+        licences,
         offline,
         pages,
         playground,
         quiz,
         tested,
+        whole,
     )
 
     fingerprint.asked()
@@ -44,9 +46,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     glossary.register(app)
     ledger.register(app)
     lexers.register(app)
+    licences.register(app)
     pages.register(app)
     playground.register(app)
     quiz.register(app)
     tested.register(app)
+    whole.register(app)
     offline.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -23,6 +23,9 @@ from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from traitlets.config import Config
+
+from heapscope.programs.runner import own_folder
 
 KEYS = "heapscope.json"
 _STILL_RUNNING = 15.0  # seconds between two lines about what is still running
@@ -99,8 +102,9 @@ def execute(
     stale = [book for book in books if not _from_cache(book, cache, keys)]
     if stale:
         count = workers or len(os.sched_getaffinity(0))
-        runner = _Runner(cache, keys, stale, timeout, count, say)
-        asyncio.run(runner.run())
+        with own_folder() as folder:
+            runner = _Runner(cache, keys, stale, timeout, count, say, folder)
+            asyncio.run(runner.run())
     return books
 
 
@@ -139,7 +143,9 @@ class _Runner:
         timeout: int,
         workers: int,
         say: Callable[[str], object],
+        folder: Path,
     ) -> None:
+        self.folder = folder
         self.cache = cache
         self.keys = keys
         # The longest first: the last one to end then ends soonest.
@@ -170,6 +176,7 @@ class _Runner:
 
     async def _one(self, book: Notebook) -> None:
         self.running.append(book)
+        number = self.books.index(book)
         started = time.perf_counter()
         cells = _CellTimes(book)
         client = NotebookClient(
@@ -177,6 +184,8 @@ class _Runner:
             timeout=self.timeout,
             kernel_name=book.nb.metadata.get("kernelspec", {}).get("name", "python3"),
             resources={"metadata": {"path": str(book.path.parent)}},
+            # Its file of ports would stay behind where this process is killed.
+            config=Config({"KernelManager": {"connection_file": str(self.folder / f"{number}.json")}}),
             record_timing=False,  # the time of day has no place in a page
             on_cell_start=cells.start,
             on_cell_executed=cells.executed,

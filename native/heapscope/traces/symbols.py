@@ -95,7 +95,10 @@ class Symbols:
             if binary is None:
                 continue
             at = {address: binary.address(offset) for address, offset in offsets.items()}
-            known = binary.lookup({x for x in at.values() if x is not None})
+            try:
+                known = binary.lookup({x for x in at.values() if x is not None})
+            except Exception:  # its tables are damaged, in one of many ways: addresses it is
+                continue
             for address, where in at.items():
                 if where is not None:
                     found[address] = known[where]
