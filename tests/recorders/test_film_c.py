@@ -197,6 +197,21 @@ PROGRAMS: dict[str, tuple[str, str]] = {
         variable(after(f, 3), 'a').state == 'dangling'
         [b.name for b in f.blocks] == ['a', 'b']""",
     ),
+    "blocks that elements hold": (
+        "struct item { int id; char *text; };\n"
+        "static void fill(struct item *all)\n{\n    all[1].text = malloc(9);\n}\n"
+        "struct item *all = calloc(2, sizeof *all);\nfill(all);\n"
+        "char **words = calloc(3, sizeof *words);\nwords[2] = malloc(5);\n",
+        """lines(f) == [None, 6, 7, 4, 7, 8, 9, None]
+        after(f, 4).block('all[1].text').requested == 9
+        after(f, 9).block('words[2]').requested == 5""",
+    ),
+    "a variable of a block entered anew": (
+        "int sum = 0;\nfor (int i = 0; i < 2; i++)\n    sum += i;\n"
+        "for (int i = 7; i < 8; i++)\n    sum += i;\n",
+        """variable(after(f, 2, 3), 'i').state == 'unset'
+        value(after(f, 4), 'i') == '7'""",
+    ),
     "leak": (
         'char *a = malloc(24);\na = malloc(30);\nfree(a);\nputs("x");',
         """[b.leaked for b in f.blocks] == [True, False]

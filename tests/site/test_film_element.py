@@ -395,6 +395,21 @@ def test_a_question_hides_the_step(browser: Browser, tmp_path: Path, overflow: F
         assert "size word of b" in page.inner_text(".hf-say")
 
 
+def test_a_question_is_answered_with_the_keyboard(
+    browser: Browser, tmp_path: Path, overflow: Film
+) -> None:
+    made = player(overflow, name="x", questions={6: "Which byte changes?"})
+    with opened(browser, tmp_path, made.page(), "#film-x-5") as page:
+        page.focus("input[type=range]")
+        page.keyboard.press("ArrowRight")
+        assert "Which byte changes?" in page.inner_text("[role=status]")
+        assert page.locator(".hf-x:visible").count() == 0  # the lanes do not give it away
+        page.keyboard.press("Enter")
+        assert "size word of b" in page.inner_text(".hf-say")
+        assert page.evaluate("document.activeElement.type") == "range"
+        assert page.locator(".hf-x:visible").count() > 0
+
+
 def test_the_same_film_twice(browser: Browser, tmp_path: Path, overflow: Film) -> None:
     made = player(overflow, name="x")
     page_text = made.page().replace("</main>", made.element() + "</main>")

@@ -885,14 +885,13 @@ def first_of_lines(table: list[tuple[int, int]]) -> dict[int, int]:
     the growing of its stack, so it does not count, unless the whole function stands on it.
     """
     result: dict[int, int] = {}
-    block, last = None, 0
-    heading: set[int] = set()
+    block, last, heading = None, 0, 0
     for index, (at, line) in enumerate(table):
         if line == 0:
             last = 0
             continue
         if block is None or not block.start <= at < block.end:
-            block, last, heading = function_at(at), 0, set()
+            block, last, heading = function_at(at), 0, 0
             if block is None:
                 continue
             if put_by_go(block):
@@ -900,15 +899,16 @@ def first_of_lines(table: list[tuple[int, int]]) -> dict[int, int]:
                 continue
             function, end = block.function, block.end
             lines = {n for place, n in table[index : index + 1000] if n and place < end}
-            heading = {function.line} if is_user(function.symtab) else set()
-            if at == block.start:
-                heading.add(line)  # where the brace stands, when it has a line of its own
-            if lines <= heading:
-                heading, last = set(), line if at == block.start else 0
+            heading = function.line if is_user(function.symtab) else 0
+            if lines <= ({heading, line} if at == block.start else {heading}):
+                heading, last = 0, line if at == block.start else 0
                 if last and index + 1 < len(table):
                     result[table[index + 1][0]] = line
                 continue
-        if line != last and line not in heading:
+            if at == block.start:
+                last = line  # of the brace, when that has a line of its own
+                continue
+        if line != last and line != heading:
             result[at] = line
         last = line
     return result

@@ -667,8 +667,9 @@
         return b;
       }
       this.range = h("input", { type: "range", min: 0, max: Math.max(0, this.n - 1), value: 0, step: 1, "aria-label": "Step of the film" });
+      this.range.addEventListener("keydown", e => { var b = self.ask.querySelector("button"); if (b && e.key === "Enter") b.click(); });
       this.range.addEventListener("input", () => { self.play(false); self.show(Number(self.range.value)); });
-      this.pre = h("p.hf-pre"); this.post = h("p.hf-post"); this.place = h("small"); this.call = h("code"); this.say = h("p.hf-say"); this.ask = h("p.hf-ask");
+      this.pre = h("p.hf-pre"); this.post = h("p.hf-post"); this.place = h("small"); this.call = h("code"); this.say = h("p.hf-say"); this.ask = h("p.hf-ask", { role: "status" });
       this.now = h("div.hf-cur", { "aria-live": "polite", "aria-atomic": "true" }, h("p.hf-call", {}, this.place, this.call), this.say);
       this.link = h("a.hf-link", {}, "Link to this step");
       this.twin = h("div.hf-twin", { tabindex: "0", role: "group", "aria-label": "The same in words" });
