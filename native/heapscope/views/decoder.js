@@ -1034,7 +1034,7 @@
     });
     shot.forms = {};
     ["chunks", "words"].forEach(kind => {
-      var known = old.forms[kind], now = shot.forms[kind] = new Map(shot[kind].map(x => { var made = form(x, ["value", "changed", "why"]); return [x.at, [made, JSON.stringify(made)]]; })), part = {};
+      var known = old.forms[kind], now = shot.forms[kind] = new Map(shot[kind].map(x => { var made = form(x, ["value", "changed", "why"]); return [x.at, [made, JSON.stringify(made) + (x.value || "")]]; })), part = {};
       var set = [...now].filter(x => !known.has(x[0]) || known.get(x[0])[1] !== x[1][1]).map(x => x[1][0]), drop = ascending([...known.keys()].filter(at => !now.has(at))).map(hex);
       if (set.length) part.set = set;
       if (drop.length) part.drop = drop;
