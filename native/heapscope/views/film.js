@@ -70,9 +70,11 @@
 
   // ---- the film's JSON: what a frame does not mention is as in the frame before it
 
-  function decode(form) {
+  function decode(form, known) { // `known`: a track of which the first frames are the same
     var old = { regions: [], chunks: new Map(), words: new Map(), lists: [], pointers: [], faults: [], stack: [], go: {}, output: "", line: null, note: null, stop: null, glibc: "", arch: "" };
-    return form.frames.map(f => {
+    return form.frames.map((f, i) => {
+      if (known && known.form.frames[i] === f) return (old = known.shots[i]);
+      known = null;
       var shot = { events: f.events || [], changes: new Map() };
       ["glibc", "arch", "lists", "pointers", "faults", "stack", "go", "output", "line", "note", "stop"].forEach(k => { shot[k] = k in f ? f[k] : old[k]; });
       var known = new Map(old.regions.map(r => [r.base, r]));
@@ -238,9 +240,9 @@
     return lines;
   }
   class Track {
-    constructor(form) {
+    constructor(form, known) {
       var self = this;
-      this.form = form.film; this.steps = form.steps || []; this.shots = decode(form.film);
+      this.form = form.film; this.steps = form.steps || []; this.shots = decode(form.film, known);
       // free blocks that were there before the first line are nobody's the reader knows
     this.shots[0] && !this.shots[0].events.length && this.shots[0].order.filter(c => !c.ours && !c.name).forEach(c => this.shots.forEach(x => {
       var same = x.chunks.get(c.at);
@@ -634,6 +636,18 @@
       this.widen();
       if (window.ResizeObserver) new ResizeObserver(() => { self.fit(); }).observe(this);
       if (document.fonts && document.fonts.ready) document.fonts.ready.then(() => { self.fit(); });
+    }
+    load(form, step) { // another film, of which the first frames may be the same objects as before
+      var open = this.details.open;
+      this.play(false);
+      this.film = new Track(form, this.film);
+      this.n = this.film.shots.length; this.step = -1; this.told = {};
+      this.pairs = this.film.shots.map((_, i) => [i, i]);
+      this.stages = [new Stage(this.film, this.id)];
+      this.fig.remove();
+      this.build();
+      this.details.open = open;
+      this.show(step);
     }
     widen() { // into the site's margin, where nothing stands
       var main = this.closest(".bd-main"), side = document.querySelector(".bd-sidebar-secondary"), own, right;
