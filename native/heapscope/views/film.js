@@ -654,7 +654,8 @@
       if (!main) return;
       this.style.width = "";
       own = this.getBoundingClientRect();
-      right = (side && side.offsetWidth ? side.getBoundingClientRect().left : main.getBoundingClientRect().right) - 16;
+      right = (side && side.offsetWidth ? side.getBoundingClientRect().left : main.getBoundingClientRect().right);
+      right = Math.min(right, document.documentElement.clientWidth) - 16; // narrow: the bar waits outside the window
       if (right - own.right > 60) this.style.width = Math.min(1352, right - own.left) + "px";
     }
     disconnectedCallback() { this.play(false); removeEventListener("hashchange", this.onhash); removeEventListener("resize", this.onresize); }
