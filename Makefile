@@ -60,8 +60,8 @@ lint: ready-test ## check the form of Python and C, the spelling and the prose
 	@$(BIN)/python tests/prose.py
 
 .PHONY: matrix
-matrix: ## other versions of glibc: comes later
-	@echo "make matrix comes later: it will record the book's pictures with other versions of glibc."
+matrix: ready-test ## other versions of glibc: record heaps anew and compare (root, 10 minutes, 3 GB)
+	@$(BIN)/python -m tests.matrix
 
 .PHONY: picture
 picture: ready ## draw the README's picture anew from a real heap

@@ -83,7 +83,7 @@ class State_:  # noqa: N801  (State is the snapshot's)
             if kind == "bin":
                 small = State.SMALL if index < self.layout.bins.first_large else State.LARGE
                 state = BINS.get(index, small)
-            found |= {at: state for at in members}
+            found |= dict.fromkeys(members, state)
         found |= {heap["top"]: State.TOP for heap in self.other["heaps"]}
         found |= {table - 16: State.TABLE for _, table in self.other["tables"]}
         return found
@@ -114,7 +114,9 @@ class State_:  # noqa: N801  (State is the snapshot's)
     def _name(self, kind: str, index: int) -> str:
         if kind == "tcache":
             return self.layout.tcache.bin_name(index)
-        return f"fastbin[{32 + 16 * index:#x}]" if kind == "fastbin" else self.layout.bins.name(index)
+        return (
+            f"fastbin[{32 + 16 * index:#x}]" if kind == "fastbin" else self.layout.bins.name(index)
+        )
 
     def _lists(self, result: Result) -> list[str]:
         wrong, seen = [], set()

@@ -61,9 +61,11 @@ def find(version: str) -> Path | None:
     found.sort(key=lambda p: [int(n) for n in re.findall(r"\d+", p.parts[-3])], reverse=True)
     here = shutil.which(f"python{version}")
     for candidate in [*found, *([Path(here)] if here else [])]:
-        check = f"import venv, ensurepip, sys; sys.exit(sys.version_info[:2] != ({version.replace('.', ', ')}))"
-        run = subprocess.run([str(candidate), "-c", check], capture_output=True, check=False)
-        if run.returncode == 0:
+        check = "import venv, ensurepip, sys; print('%d.%d' % sys.version_info[:2])"
+        run = subprocess.run(
+            [str(candidate), "-c", check], capture_output=True, text=True, check=False
+        )
+        if run.stdout.strip() == version:
             return candidate
     return None
 
@@ -71,11 +73,17 @@ def find(version: str) -> Path | None:
 def steps(row: Row, run: Runner, report: Callable[[str], None]) -> None:
     """Do the three steps through `run`, which runs a command in the clone."""
     python = ".venv/bin/python"
-    about = "import platform, os; print(platform.python_version(), os.confstr('CS_GNU_LIBC_VERSION'))"
+    about = (
+        "import platform, os; print(platform.python_version(), os.confstr('CS_GNU_LIBC_VERSION'))"
+    )
     tools = [python, "-m", "pip", "install", "--quiet", "--constraint", "constraints.txt", *TOOLS]
     tests = [python, "-m", "pytest", *(f"tests/{name}" for name in TESTS)]
     tests += ["-q", "-m", "not long", "-n", "2", "--dist", "loadscope", "-p", "no:cacheprovider"]
-    commands = {"set-up": [[".ci/setup", "book"], tools], "tests": [tests], "book": [["make", "book"]]}
+    commands = {
+        "set-up": [[".ci/setup", "book"], tools],
+        "tests": [tests],
+        "book": [["make", "book"]],
+    }
     for step in STEPS:
         began = time.monotonic()
         done = [run(command) for command in commands[step]]
@@ -104,7 +112,16 @@ def _last_words(text: str) -> str:
 
 def clone(target: Path) -> None:
     """Clone the last commit."""
-    command = ["git", "clone", "--quiet", "--no-local", "--depth", "1", f"file://{ROOT}", str(target)]
+    command = [
+        "git",
+        "clone",
+        "--quiet",
+        "--no-local",
+        "--depth",
+        "1",
+        f"file://{ROOT}",
+        str(target),
+    ]
     subprocess.run(command, check=True)
 
 
@@ -177,7 +194,9 @@ def attempt(version: str, report: Callable[[str], None]) -> Row:
 def main(words: Sequence[str] | None = None) -> int:
     """Try the versions that are asked for; return the exit status."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    parser.add_argument("versions", nargs="*", default=WANTED, help="3.12 …; all when none is given")
+    parser.add_argument(
+        "versions", nargs="*", default=WANTED, help="3.12 …; all when none is given"
+    )
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     args = parser.parse_args(words)
     file = args.json or Path(tempfile.mkdtemp()) / "pythons.json"

@@ -120,10 +120,7 @@ def tcache_lists(name, table):
     places = number("mp_.tcache_count")
     for index in range(low, high + 1):
         first = word(table + field("struct tcache_perthread_struct", "entries") + 8 * index)
-        if "counts" in fields:
-            count = int(counts[index])
-        else:
-            count = places - int(counts[index])
+        count = int(counts[index]) if "counts" in fields else places - int(counts[index])
         found, whole = singly(first, 0, PROTECTED)
         if first or count:
             lists.append(["tcache", index, name, [e - 16 for e in found], whole, count])
@@ -131,16 +128,20 @@ def tcache_lists(name, table):
 
 
 def tables():
-    """Return (thread's number, table) of each thread that has one."""
-    found = []
+    """Return (thread's number, table) of each thread that has one.
+
+    libc's thread-local variables lie at the same distance from each thread's own register; gdb 10
+    answers for the first thread only, so the distance is taken from there.
+    """
     old = gdb.selected_thread()
-    for thread in sorted(gdb.selected_inferior().threads(), key=lambda t: t.num):
+    threads = sorted(gdb.selected_inferior().threads(), key=lambda thread: thread.num)
+    found = []
+    for thread in threads:
         thread.switch()
-        try:
-            table = number("tcache")
-        except gdb.error:
-            table = 0
-        found.append([thread.num, table])
+        own = number("$fs_base")
+        if thread is threads[0]:
+            distance = number("&tcache") - own
+        found.append([thread.num, word(own + distance)])
     old.switch()
     return found
 
@@ -171,8 +172,17 @@ def read():
             end = heap + number("((heap_info *) " + str(heap) + ")->size")
             begin = heap + info + size_of + 15 & ~15
         chunks, whole = walk(begin, top, end)
-        heaps.append({"name": name, "top": top, "system": system, "begin": begin, "end": end,
-                      "chunks": chunks, "whole": whole})
+        heaps.append(
+            {
+                "name": name,
+                "top": top,
+                "system": system,
+                "begin": begin,
+                "end": end,
+                "chunks": chunks,
+                "whole": whole,
+            }
+        )
         lists += arena_lists(name, base)
     threads = []
     for thread, table in tables():
@@ -188,23 +198,26 @@ def read():
             value = word(user - 8)
             if value is not None and value & 2:
                 mapped.append([user - 16, value & ~7, value & 7])
-    return {"arena": main, "arena_size": size_of, "heaps": heaps, "lists": lists,
-            "tables": threads, "mapped": mapped, "places": number("mp_.tcache_count")}
+    return {
+        "arena": main,
+        "arena_size": size_of,
+        "heaps": heaps,
+        "lists": lists,
+        "tables": threads,
+        "mapped": mapped,
+        "places": number("mp_.tcache_count"),
+    }
 
 
-class Reached(gdb.Breakpoint):
-    """One state."""
-
-    def stop(self):
-        """Write it down and go on."""
-        name = gdb.selected_frame().read_var("name").string()
-        try:
-            found = read()
-        except Exception as error:
-            found = {"error": type(error).__name__ + ": " + str(error)}
-        found["state"] = name
-        OUT.write(json.dumps(found) + "\n")
-        return False
+def take_down():
+    """Write one state down."""
+    name = gdb.selected_frame().read_var("name").string()
+    try:
+        found = read()
+    except Exception as error:
+        found = {"error": type(error).__name__ + ": " + str(error)}
+    found["state"] = name
+    OUT.write(json.dumps(found) + "\n")
 
 
 for command in (
@@ -215,7 +228,11 @@ for command in (
     "set breakpoint pending on",
 ):
     gdb.execute(command)
-breakpoint_ = Reached("reached")
-breakpoint_.silent = True
+# Not in the breakpoint's own stop(): other threads cannot be selected there.
+reached = gdb.Breakpoint("reached")
+reached.silent = True
 gdb.execute("run")
+while gdb.selected_inferior().pid:
+    take_down()
+    gdb.execute("continue")
 OUT.close()

@@ -26,8 +26,8 @@ enum { MOST = 600, HEAP_MAX = 64 << 20 };
 static Block blocks[MOST];
 static int block_count, calls, out, corrupted;
 static char *start;
-static char *thread_heap;        /* what a thread's block lies in */
-static char *tls_places[2];      /* libc's own thread-local storage: main's, the thread's */
+static char *thread_heap;   /* what a thread's block lies in */
+static char *tls_places[2]; /* libc's own thread-local storage: main's, the thread's */
 static size_t tls_size;
 static const char *state_name;
 
@@ -122,8 +122,12 @@ static void *note(void *user, size_t requested, int fill) {
     return user;
 }
 
-static void *take(size_t size) { return note(malloc(size), size, 1); }
-static void *clear(size_t size) { return note(calloc(1, size), size, 0); }
+static void *take(size_t size) {
+    return note(malloc(size), size, 1);
+}
+static void *clear(size_t size) {
+    return note(calloc(1, size), size, 0);
+}
 
 static void gone(void *user) {
     calls++;
@@ -354,8 +358,8 @@ static void corrupted_word(const char *name, void *at, size_t value) {
 static void destroyed(void) {
     char *a = take(200), *b = take(200), *c = take(200), *d = take(200);
     /* No free chunk is as large as these: they come from top, one behind the other. */
-    char *big = take(50000), *after = take(50001), *second = take(50002);
-    take(50003);
+    char *big = take(110000), *after = take(110001), *second = take(110002);
+    take(110003);
     give(a);
     give(b);
     give(big);

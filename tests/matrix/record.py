@@ -132,7 +132,11 @@ def assemble(
     """Put what the program and the reader wrote together."""
     states = list(parse(data))
     arena = next(
-        (found for raw in states[1:] if (found := find_arena(Layout.for_version(version), raw.libc))),
+        (
+            found
+            for raw in states[1:]
+            if (found := find_arena(Layout.for_version(version), raw.libc))
+        ),
         None,
     )
     if independent is not None and [r.name for r in states] != [i["state"] for i in independent]:
