@@ -33,7 +33,9 @@ def below(pid: int) -> set[int]:
 def named(pid: int) -> str:
     """Return a process's command line, for a message."""
     with contextlib.suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        words = (
+            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        )
         return f"process {pid} ({words.strip()[:120]})"
     return f"process {pid}"
 
@@ -72,7 +74,9 @@ class Around:
         mark = str(self.folder).encode()
         for entry in map(int, filter(str.isdigit, os.listdir("/proc"))):
             with contextlib.suppress(OSError):
-                texts = [Path(f"/proc/{entry}/{name}").read_bytes() for name in ("environ", "cmdline")]
+                texts = [
+                    Path(f"/proc/{entry}/{name}").read_bytes() for name in ("environ", "cmdline")
+                ]
                 for name in ("cwd", "exe"):
                     with contextlib.suppress(OSError):
                         texts.append(os.readlink(f"/proc/{entry}/{name}").encode())

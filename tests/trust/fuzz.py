@@ -64,7 +64,9 @@ def cut(dice: random.Random, data: bytes) -> bytes:
         elif kind == 1:
             del made[at:]
         elif kind == 2:
-            made[at : at + 8] = dice.choice((0, 1, 0xFF, 1 << 63, 1 << 32, (1 << 64) - 1)).to_bytes(8, "little")
+            made[at : at + 8] = dice.choice((0, 1, 0xFF, 1 << 63, 1 << 32, (1 << 64) - 1)).to_bytes(
+                8, "little"
+            )
         elif kind == 3:
             made[at : at + 8] = dice.randbytes(8)
         elif kind == 4:
@@ -125,7 +127,9 @@ class Target:
             began = time.monotonic()
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("error", RuntimeWarning)  # an overflow that numpy only mentions counts
+                    warnings.simplefilter(
+                        "error", RuntimeWarning
+                    )  # an overflow that numpy only mentions counts
                     self.read(made)
             except self.error as error:
                 found.refused += 1
@@ -135,7 +139,9 @@ class Target:
             except Exception as error:
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 place = f"{Path(where.filename).name}:{where.lineno}"
-                found.wrong.append(f"seed {number}: {type(error).__name__} at {place}: {str(error)[:80]}")
+                found.wrong.append(
+                    f"seed {number}: {type(error).__name__} at {place}: {str(error)[:80]}"
+                )
             took = time.monotonic() - began
             found.slowest = max(found.slowest, took)
             if took > SLOW:
@@ -267,15 +273,21 @@ def targets(folder: Path) -> list[Target]:
         decode(Reading.from_json(form))
 
     return [
-        Target("the decoder: heaps of five versions of glibc", lambda d: _damaged(d, heaps), decode, ()),
-        Target("recordings of heaps, as JSON", lambda d: bend(d, d.choice(forms)), recorded, ValueError),
+        Target(
+            "the decoder: heaps of five versions of glibc", lambda d: _damaged(d, heaps), decode, ()
+        ),
+        Target(
+            "recordings of heaps, as JSON", lambda d: bend(d, d.choice(forms)), recorded, ValueError
+        ),
         Target("films, as JSON", lambda d: bend(d, film), Film.from_json, ValueError),
         Target("films, as the text of a file", lambda d: cut(d, text), _film_text, ValueError),
         Target("traces", lambda d: cut(d, d.choice(traces)), _read_trace(folder), TraceError),
         Target("programs, for names and lines", lambda d: cut(d, elf), _binary(folder), ()),
         Target(
             "versions, for layouts",
-            lambda d: cut(d, d.choice((b"2.36", b"2.41-9+deb12u1", b"99999999999.7"))).decode("utf-8", "replace"),
+            lambda d: cut(d, d.choice((b"2.36", b"2.41-9+deb12u1", b"99999999999.7"))).decode(
+                "utf-8", "replace"
+            ),
             Layout.for_version,
             (),
         ),

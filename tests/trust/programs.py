@@ -30,7 +30,13 @@ def _c(name: str, text: str, ended: str, **how: object) -> Hostile:
 
 
 C = (
-    _c("infinite loop", "volatile int go = 1;\nwhile (go)\n    ;\n", STOPPED, ends=False, timeout=SECONDS),
+    _c(
+        "infinite loop",
+        "volatile int go = 1;\nwhile (go)\n    ;\n",
+        STOPPED,
+        ends=False,
+        timeout=SECONDS,
+    ),
     _c(
         "endless output",
         'for (;;)\n    puts("more and more and more");\n',
@@ -78,7 +84,8 @@ C = (
     ),
     _c(
         "files without end",
-        "static char b[1 << 20];\nmemset(b, 1, sizeof b);\nfor (int i = 0;; i++) {\n    char n[20];\n"
+        "static char b[1 << 20];\nmemset(b, 1, sizeof b);\nfor (int i = 0;; i++) {\n"
+        "    char n[20];\n"
         '    sprintf(n, "f%d", i);\n    FILE *f = fopen(n, "w");\n'
         "    for (int k = 0; f && k < 60; k++)\n        fwrite(b, sizeof b, 1, f);\n"
         "    if (f)\n        fclose(f);\n}\n",
@@ -157,7 +164,7 @@ GO = (
     ),
     _c(
         "os.Exit in init",
-        "package main\n\nimport \"os\"\n\nfunc init() { os.Exit(3) }\n\nfunc main() {}\n",
+        'package main\n\nimport "os"\n\nfunc init() { os.Exit(3) }\n\nfunc main() {}\n',
         "exit status 3",
     ),
     _c(
@@ -182,7 +189,7 @@ GO = (
     ),
     _c(
         "deletes its folder",
-        'here, _ := os.Getwd()\nfmt.Println(os.RemoveAll(here))\n',
+        "here, _ := os.Getwd()\nfmt.Println(os.RemoveAll(here))\n",
         "exit status 0",
     ),
     _c(
@@ -206,7 +213,8 @@ BOMB = "for (;;)\n    fork();\n"
 THREADS = (
     "#include <pthread.h>\n#include <unistd.h>\n"
     "static void *wait_for_ever(void *p) {\n    pause();\n    return p;\n}\n"
-    "int main(void) {\n    pthread_t t;\n    for (;;)\n        pthread_create(&t, 0, wait_for_ever, 0);\n}\n"
+    "int main(void) {\n    pthread_t t;\n    for (;;)\n"
+    "        pthread_create(&t, 0, wait_for_ever, 0);\n}\n"
 )
 
 

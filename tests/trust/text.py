@@ -28,10 +28,16 @@ SAMPLES = (
     f"<script>window.{MARK}=1</script>",
     f"</script><script>window.{MARK}=1</script>",
     f"</pre></div></style></title></textarea><img src=x onerror=window.{MARK}=1>",
-    "<!--", "<!--<script>", "]]>", "&lt;b&gt; & &amp;", "\"'`><b id=pwned>",
+    "<!--",
+    "<!--<script>",
+    "]]>",
+    "&lt;b&gt; & &amp;",
+    "\"'`><b id=pwned>",
     f"{{{{ {MARK} }}}} ${{{MARK}}} `code` *stars* [x](javascript:window.{MARK}=1) $$x$$",
-    "\x1b[2J\x1b]0;title\x07\x08\x0b\x7f\x9b", "\u202egnp.exe\u2066\u2069\u200b\ufeff",
-    "שלום עולם مرحبا", "\ud7ff\U0010ffff\u2028\u2029",
+    "\x1b[2J\x1b]0;title\x07\x08\x0b\x7f\x9b",
+    "\u202egnp.exe\u2066\u2069\u200b\ufeff",
+    "שלום עולם مرحبا",
+    "\ud7ff\U0010ffff\u2028\u2029",
 )
 RAW = (b"\xff\xfe", b"\xc3(", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x80")
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -50,9 +56,9 @@ class _Reader(HTMLParser):
             if re.fullmatch(r"on[a-z]+", name):
                 self.found.append(f"<{tag} {name}=…> on line {self.getpos()[0]}")
             bare = re.sub(r"[\x00-\x20]", "", value or "").lower()
-            if name in ("href", "src", "action", "formaction", "data", "xlink:href"):
-                if bare.startswith(("javascript:", "vbscript:", "data:text/html")):
-                    self.found.append(f"<{tag} {name}={value!r}> on line {self.getpos()[0]}")
+            leads = name in ("href", "src", "action", "formaction", "data", "xlink:href")
+            if leads and bare.startswith(("javascript:", "vbscript:", "data:text/html")):
+                self.found.append(f"<{tag} {name}={value!r}> on line {self.getpos()[0]}")
             if name == "srcdoc":
                 self.found.append(f"<{tag} srcdoc> on line {self.getpos()[0]}")
 
@@ -65,7 +71,8 @@ def handlers(page: str) -> list[str]:
 
 
 _IN_SOURCE = re.compile(
-    r"""<[a-z][^<>]*\son[a-z]+\s*=|["'(=]\s*javascript:|setAttribute\(\s*["']on|\.on[a-z]+\s*=\s*["']""", re.I
+    r"""<[a-z][^<>]*\son[a-z]+\s*=|["'(=]\s*javascript:|setAttribute\(\s*["']on|\.on[a-z]+\s*=\s*["']""",
+    re.I,
 )
 
 
@@ -88,7 +95,9 @@ def in_sources() -> tuple[int, list[str]]:
 
 def c_text(texts: Sequence[str | bytes]) -> str:
     """Return a C literal of texts, byte for byte."""
-    data = b"\n".join(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts)
+    data = b"\n".join(
+        text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts
+    )
     return "".join(f"\\{byte:03o}" for byte in data)
 
 
@@ -100,7 +109,8 @@ def hostile_c() -> str:
     return (
         f"{comments}\n"
         f'fputs("{words}\\n", stdout);\nfputs("{words}\\n", stderr);\n'
-        f'char *text = malloc(64);\nstrcpy(text, "</script><script>window.{MARK}=1</script><!--");\n'
+        f"char *text = malloc(64);\n"
+        f'strcpy(text, "</script><script>window.{MARK}=1</script><!--");\n'
         "puts(text);\nfree(text);\nabort();\n"
     )
 
@@ -159,12 +169,16 @@ def site_pages(folder: Path) -> list[Path]:
     finally:
         sys.path.pop(0)
     book = SampleBook(folder / "book")
-    # What Python prints is the author's own, and terminal codes there end the build; so only markup.
+    # What Python prints is the author's own; terminal codes there end the build, so only markup.
     mild = [sample for sample in SAMPLES if not CONTROL.search(sample)]
-    printed = f"print({ascii(chr(10).join(mild))})"
+    printed = f"print({chr(10).join(mild)!a})"
     entry = {
-        "id": "text", "statement": "Text is text.", "section": "Text", "verdict": "holds",
-        "source": ["a run"], "article_lines": "1",
+        "id": "text",
+        "statement": "Text is text.",
+        "section": "Text",
+        "verdict": "holds",
+        "source": ["a run"],
+        "article_lines": "1",
     }
     book.claims([entry])
     observed = ascii(SAMPLES[1] + SAMPLES[2])
@@ -175,7 +189,10 @@ def site_pages(folder: Path) -> list[Path]:
         code(ascii(mild)),
         code("%%c said\n" + hostile_c()),
         code("%%c filmed --film\n" + hostile_c()),
-        code(f"from heapscope import claim\nfour = 2 + 2\nclaim('text', four == 4, observed={observed})"),
+        code(
+            "from heapscope import claim\nfour = 2 + 2\n"
+            f"claim('text', four == 4, observed={observed})"
+        ),
     )
     done = book.build()
     assert not done.red, done.log[-2000:]
@@ -204,7 +221,8 @@ def in_browser(pages: Sequence[Path]) -> list[str]:
                     "document.querySelectorAll('details').forEach(d => { d.open = true; })"
                 )
                 seen.page.evaluate(
-                    "[...document.querySelectorAll('button:not([data-hs-fullscreen])')].slice(0, 40)"
+                    "[...document.querySelectorAll('button:not([data-hs-fullscreen])')]"
+                    ".slice(0, 40)"
                     ".forEach(b => { try { b.click(); } catch (e) {} })"
                 )
                 for _ in range(12):
@@ -238,7 +256,9 @@ def main() -> int:
     aim = "none"
     check.figure(
         f"inline event handlers and javascript: in {count} sources of pages",
-        "; ".join(found[:3]) or "none", aim, not found,
+        "; ".join(found[:3]) or "none",
+        aim,
+        not found,
     )
     html = ROOT / "_build" / "html"
     built = sorted(p for p in html.rglob("*.html"))

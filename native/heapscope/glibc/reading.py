@@ -204,16 +204,21 @@ def _mapping(form: MappingABC[str, Any]) -> Mapping:
     kind = str(form["kind"])
     if kind not in KINDS:
         raise ValueError(f"a mapping is of kind {kind!r}; known kinds: {', '.join(KINDS)}")
-    return Mapping(
+    made = Mapping(
         base=_number(form["base"]),
         data=bytes.fromhex(form["data"]),
         kind=kind,
         size=_maybe(form.get("size")),
         first=_number(form.get("first", 0)),
     )
+    if made.base < 0 or made.base % 8 or made.end > 1 << 64 or not 0 <= made.first <= made.length:
+        raise ValueError(f"a mapping at {made.base:#x} of {made.length:,} bytes cannot be")
+    return made
 
 
 def _asked(form: MappingABC[str, Any]) -> Asked:
+    if not isinstance(form.get("name"), str | None):
+        raise ValueError(f"a block's name is a text, not {form['name']!r}")
     return Asked(
         requested=_maybe(form.get("requested")),
         call=_number(form.get("call", 0)),
