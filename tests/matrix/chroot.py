@@ -22,8 +22,13 @@ CACHE = ROOT / "_build" / "matrix"
 MIRROR = "http://deb.debian.org/debian"
 PACKAGES = "gcc libc6-dev gdb libc6-dbg python3 python3-venv python3-dev"
 _SCRIPTS = Path("/usr/share/debootstrap/scripts")
-_UNUSED = ("var/cache/apt/archives/*.deb", "var/lib/apt/lists/*")
-_UNUSED += ("usr/share/doc", "usr/share/man", "usr/share/locale")
+_UNUSED = (
+    "var/cache/apt/archives/*.deb",
+    "var/lib/apt/lists/*",
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+)
 _CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 _PASSED = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL")
 

@@ -30,9 +30,9 @@ from .chroot import ROOT, ChrootError, Folder
 WANTED = ("3.11", "3.12", "3.13", "3.14")
 DEBIAN = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
 """The Debian whose own Python is of a version."""
-TESTS = ("glibc", "model", "native", "programs", "recorders", "views")
-"""The instrument's tests: folders of ``tests``. The others look at the built book, or at Go."""
-TOOLS = ("pytest", "pytest-xdist", "hypothesis", "jsonschema", "beautifulsoup4", "playwright")
+TESTS = ("glibc", "matrix", "model", "native", "recorders")
+"""The instrument's tests: folders of ``tests``. Where the others run is ``make test``."""
+TOOLS = ("pytest", "pytest-xdist", "hypothesis", "jsonschema")
 STEPS = ("set-up", "tests", "book")
 COMMAND = "python -m tests.matrix.pythons"
 _LIMIT = 3600.0  # seconds a step may take
