@@ -8,5 +8,11 @@ import sys
 from .record import FIGURES
 
 if __name__ == "__main__":
-    command = [sys.executable, "-m", "tests.matrix.pythons", "--json", str(FIGURES / "pythons.json")]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.matrix.pythons",
+        "--json",
+        str(FIGURES / "pythons.json"),
+    ]
     sys.exit(subprocess.run(command, check=False).returncode)
