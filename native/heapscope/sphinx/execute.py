@@ -185,7 +185,9 @@ class _Runner:
             kernel_name=book.nb.metadata.get("kernelspec", {}).get("name", "python3"),
             resources={"metadata": {"path": str(book.path.parent)}},
             # Its file of ports would stay behind where this process is killed.
-            config=Config({"KernelManager": {"connection_file": str(self.folder / f"{number}.json")}}),
+            config=Config(
+                {"KernelManager": {"connection_file": str(self.folder / f"{number}.json")}}
+            ),
             record_timing=False,  # the time of day has no place in a page
             on_cell_start=cells.start,
             on_cell_executed=cells.executed,
