@@ -64,7 +64,7 @@ def plain(reading: Reading, *events: Event) -> Reading:
 
 
 def recorded(seed: int, hurt: bool) -> list[Reading]:
-    """Make random calls and writes on a private heap; `hurt` changes bytes of the copies at last."""
+    """Make random calls and writes on a private heap; `hurt` changes bytes of the copies."""
     dice = random.Random(seed)
     readings: list[Reading] = []
     sizes = SIZES + LARGE if seed % 10 == 0 else SIZES

@@ -239,7 +239,9 @@ def test_film_asks_at_the_first_time_that_a_line_has_run(shell):
     film = shell.user_ns["asked"].film
     assert film.title == "asked"
     lines = [shot.line for shot in film.frames]
-    asked = json.loads(re.search(r'"questions":(\{[^}]*\})', html)[1])
+    found = re.search(r'"questions":(\{[^}]*\})', html)
+    assert found is not None
+    asked = json.loads(found[1])
     assert asked == {
         str(lines.index(3)): "Which byte?",
         str(lines.index(4)): "Where is it <now>?",

@@ -68,7 +68,7 @@ def moves(address: int, heap: dict[str, Any]) -> bool:
 def _variables(shot: Snapshot, seen: dict[str, Any]) -> list[str]:
     found = []
     here = {(p.scope, p.name): p for p in shot.pointers}
-    expected = {("", "calls"): ["number", str(seen["calls"])]}
+    expected: dict[tuple[str, str], list[Any]] = {("", "calls"): ["number", str(seen["calls"])]}
     for scope, _, _, variables in seen["frames"]:
         expected |= {(scope, name): value for name, value in variables.items()}
     if here.keys() != expected.keys():

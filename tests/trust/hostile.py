@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -399,9 +400,7 @@ def doors(check: Check, place: Around) -> None:
         with kernel(str(place.folder)) as started:
             place.accept()
             for program in chosen:
-                tally.take(
-                    place, program, lambda p=program, to=language: through_cell(p, to, started)
-                )  # type: ignore[misc]
+                tally.take(place, program, partial(through_cell, program, language, started))
         tally.figure(
             check, f"the same in cells with %%{language}, in one kernel, which answered after each"
         )

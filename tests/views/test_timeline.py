@@ -39,8 +39,7 @@ def test_the_table_has_each_owner_and_what_freed_it() -> None:
 
 def test_the_words_count_the_ends_and_tell_the_wait() -> None:
     assert drawn().alt == (
-        "4 owners: 1 freed by Close; 1 freed by cleanup, 16.5 ms after the last use; "
-        "2 never freed."
+        "4 owners: 1 freed by Close; 1 freed by cleanup, 16.5 ms after the last use; 2 never freed."
     )
 
 
