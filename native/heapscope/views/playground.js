@@ -626,6 +626,13 @@
       var id = this.id, self = this;
       this.input = h("textarea.hp-input", { id: id + "-in", rows: 2, spellcheck: "false", autocapitalize: "off", autocomplete: "off", "aria-describedby": id + "-hint " + id + "-err", placeholder: "c = malloc(40); memset(c, 'C', 40)" });
       this.input.addEventListener("keydown", e => { if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); this.submit(); } });
+      this.input.addEventListener("paste", e => { // browsers take minutes over some thousand lines
+        var text = e.clipboardData ? e.clipboardData.getData("text/plain") : "";
+        if (text.length < 2000) return;
+        e.preventDefault();
+        if (text.length > MOST_TEXT) return this.fault(new Wrong("this is " + big(text.length) + " characters long; the page reads " + big(MOST_TEXT) + " at a time", -1), "");
+        this.input.setRangeText(text, this.input.selectionStart, this.input.selectionEnd, "end");
+      });
       this.error = h("div.hp-err", { id: id + "-err", role: "alert" });
       this.status = h("p.hp-status", { role: "status" });
       this.go = h("button.hp-run", { type: "submit" }, "Run");
