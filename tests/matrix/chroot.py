@@ -29,7 +29,8 @@ _UNUSED = (
     "usr/share/man",
     "usr/share/locale",
 )
-_CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_COPY = "etc/this-machine.crt"
 _PASSED = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL")
 
 # Everything that is mounted here goes with the namespace; --kill-child takes the processes.
@@ -48,16 +49,22 @@ class ChrootError(RuntimeError):
     """A folder cannot be made or entered; the message is a sentence that says why."""
 
 
-def missing_tools(*more: str) -> str | None:
+EMULATION = {
+    "qemu-aarch64-static": "qemu-user-static",
+    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+    "gdb-multiarch": "gdb-multiarch",
+}
+"""What a program for aarch64 needs here, and the package it is in."""
+
+
+def missing_tools(more: Mapping[str, str] | None = None) -> str | None:
     """Say what keeps this machine from making folders; None when nothing does."""
     if os.geteuid() != 0:
         return "debootstrap and chroot need root: start this as root, in a container for example"
-    for tool, package in {"debootstrap": "debootstrap", "unshare": "util-linux"}.items():
-        if shutil.which(tool) is None:
-            return f"{tool} is not installed: apt-get install {package}"
-    for tool in more:
-        if shutil.which(tool) is None:
-            return f"{tool} is not installed: apt-get install qemu-user-static"
+    needed = {"debootstrap": "debootstrap", "unshare": "util-linux", **(more or {})}
+    packages = [package for tool, package in needed.items() if shutil.which(tool) is None]
+    if packages:
+        return f"something is not installed: apt-get install {' '.join(packages)}"
     return None
 
 
@@ -93,29 +100,32 @@ class Folder:
             if self.path.exists():
                 shutil.rmtree(self.path)
             self._debootstrap()
-            # debootstrap's own --include misses some of what gdb depends on.
-            self.install(*self.packages.split())
+            if self.arch:
+                self._unpack()
+            else:  # debootstrap's own --include misses some of what gdb depends on
+                self.install(*self.packages.split())
             for pattern in _UNUSED:
                 for path in self.path.glob(pattern):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-            bundle = Path("/") / _CERTIFICATES  # a small Debian has none, and pip wants one
-            if bundle.exists():
-                (self.path / _CERTIFICATES).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(bundle, self.path / _CERTIFICATES)
             stamp.write_text(self.packages)
             return time.monotonic() - began
 
     def _debootstrap(self) -> None:
-        command = ["debootstrap", "--variant=minbase", "--include=ca-certificates"]
-        if self.arch:
-            command += [f"--arch={self.arch}", "--foreign"]
+        command = ["debootstrap", "--variant=minbase"]
+        if self.arch:  # only unpacked, as a library for programs that run in an emulator
+            command += [f"--arch={self.arch}", "--foreign", "--include=libc6-dbg"]
         command += [self.suite, str(self.path), self.mirror]
         if not (_SCRIPTS / self.suite).exists():  # younger than this debootstrap
             command.append(str(_SCRIPTS / "sid"))
         self._check(subprocess.run(command, capture_output=True, text=True, check=False))
-        if self.arch:  # the second half runs the other processor's programs
-            second = ["/debootstrap/debootstrap", "--second-stage"]
-            self._check(self.run(second, timeout=3600))
+
+    def _unpack(self) -> None:
+        """Unpack glibc's debugging files, which debootstrap has fetched."""
+        for package in self.path.glob("var/cache/apt/archives/libc6-dbg_*.deb"):
+            subprocess.run(["dpkg-deb", "-x", str(package), str(self.path)], check=True)
+            asked = ["dpkg-deb", "-f", str(package), "Version"]
+            version = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+            (self.path / "etc" / "libc6.version").write_text(version.strip())
 
     def install(self, *packages: str) -> None:
         """Install Debian packages inside."""
@@ -143,6 +153,8 @@ class Folder:
         A command that takes longer than `timeout` seconds is killed with all it has started, and
         returns 124.
         """
+        if _CERTIFICATES.exists():  # whom this machine trusts: for pip
+            shutil.copy(_CERTIFICATES, self.path / _COPY)
         enter = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", _ENTER, "sh"]
         inside = ["sh", "-c", 'cd "$0" && exec "$@"', folder, *command]
         process = subprocess.Popen(
@@ -172,10 +184,14 @@ class Folder:
             "LANG": "C.UTF-8",
             "LC_ALL": "C.UTF-8",
             "DEBIAN_FRONTEND": "noninteractive",
-            "PIP_CERT": f"/{_CERTIFICATES}",
+            "PIP_CERT": f"/{_COPY}",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "container": "chroot",  # root may install here without asking (.ci/setup)
         }
+
+    def package_unpacked(self, name: str) -> str:
+        """Return the version of a package that debootstrap has fetched, in a folder of `arch`."""
+        return (self.path / "etc" / f"{name}.version").read_text()
 
     def package(self, name: str) -> str:
         """Return the version of a Debian package that is installed inside."""

@@ -140,7 +140,7 @@ def on_this_machine(row: Row, python: Path, report: Callable[[str], None]) -> No
 
         def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
-                ["nice", *command],
+                ["nice", "env", "--default-signal=INT", *command],
                 cwd=place / "book",
                 env=env,
                 stdin=subprocess.DEVNULL,

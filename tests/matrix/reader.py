@@ -8,11 +8,13 @@ Python 3.9, because it runs in gdb's Python.
 
 import json
 import os
+import re
 
 import gdb
 
 OUT = open(os.environ["HEAPSCOPE_OUT"], "w", encoding="utf-8")  # noqa: SIM115
 PROTECTED = tuple(int(n) for n in os.environ["HEAPSCOPE_GLIBC"].split(".")[:2]) >= (2, 32)
+REMOTE = os.environ.get("HEAPSCOPE_REMOTE")  # where an emulator waits for gdb
 HEAP_MAX = 64 << 20
 MOST = 5000
 
@@ -133,6 +135,8 @@ def tables():
     libc's thread-local variables lie at the same distance from each thread's own register; gdb 10
     answers for the first thread only, so the distance is taken from there.
     """
+    if REMOTE:
+        return tables_beside(TCACHE)
     old = gdb.selected_thread()
     threads = sorted(gdb.selected_inferior().threads(), key=lambda thread: thread.num)
     found = []
@@ -144,6 +148,29 @@ def tables():
         found.append([thread.num, word(own + distance)])
     old.switch()
     return found
+
+
+def tcache_offset():
+    """Return where in libc's thread-local storage the variable `tcache` lies.
+
+    To be asked before anything else of malloc.c: the symbol is there, but once gdb has read the
+    file's DWARF it takes a declaration without a place for it.
+    """
+    text = gdb.execute("info address tcache", to_string=True)
+    found = re.search(r"0x[0-9a-f]+", text)
+    if not found:
+        raise ValueError("where tcache lies is not known: " + text)
+    # gdb has added the address that libc begins at, which is a multiple of the page.
+    return int(found[0], 16) % 4096
+
+
+def tables_beside(offset):
+    """Return the same where gdb knows no thread's register, as in an emulator.
+
+    The program says where libc's thread-local storage is.
+    """
+    places = [number("tls_places[" + str(index) + "]") for index in range(2)]
+    return [[n + 1, word(place + offset)] for n, place in enumerate(places) if place]
 
 
 def read():
@@ -228,10 +255,15 @@ for command in (
     "set breakpoint pending on",
 ):
     gdb.execute(command)
+if REMOTE:
+    gdb.execute("set sysroot " + os.environ["HEAPSCOPE_SYSROOT"])
+    gdb.execute("set debug-file-directory " + os.environ["HEAPSCOPE_SYSROOT"] + "/usr/lib/debug")
+    gdb.execute("target remote " + REMOTE)
 # Not in the breakpoint's own stop(): other threads cannot be selected there.
 reached = gdb.Breakpoint("reached")
 reached.silent = True
-gdb.execute("run")
+gdb.execute("continue" if REMOTE else "run")
+TCACHE = tcache_offset() if REMOTE else None
 while gdb.selected_inferior().pid:
     take_down()
     gdb.execute("continue")

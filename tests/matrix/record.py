@@ -13,7 +13,11 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import shutil
+import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,17 +187,70 @@ def record(folder: Folder, version: str) -> dict[str, Any]:
         command = [*_GDB, *options, "-x", "reader.py", "--args", "./program", "raw"]
         env = {"HEAPSCOPE_OUT": "out", "HEAPSCOPE_GLIBC": version}
         ran = folder.run(command, folder="/tmp/record", env=env)
-        out = place / "out"
-        if ran.returncode or not out.exists() or not (place / "raw").exists():
-            raise ChrootError(f"gdb could not read record.c: {(ran.stdout + ran.stderr)[-300:]}")
-        lines = [json.loads(line) for line in out.read_text().splitlines()]
-        wrong = next((line["error"] for line in lines if "error" in line), None)
-        if wrong:
-            raise ChrootError(f"gdb could not read the heap through glibc's types: {wrong}")
+        lines = _lines(place / "out", ran)
         package = folder.package("libc6")
         return assemble((place / "raw").read_bytes(), lines, version, package, "x86-64")
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _lines(out: Path, ran: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """Read what reader.py wrote; ChrootError when it could not do its work."""
+    if ran.returncode or not out.exists():
+        raise ChrootError(f"gdb could not read record.c: {(ran.stdout + ran.stderr)[-300:]}")
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    wrong = next((line["error"] for line in lines if "error" in line), None)
+    if wrong:
+        raise ChrootError(f"gdb could not read the heap through glibc's types: {wrong}")
+    return lines
+
+
+def record_emulated(folder: Folder, version: str) -> dict[str, Any]:
+    """Do the same for aarch64: the program in qemu, gdb at qemu's own door, glibc from a folder.
+
+    Raises:
+        ChrootError: something in it failed; the message has what it said.
+
+    """
+    with tempfile.TemporaryDirectory(prefix="heapscope-matrix-") as name:
+        place = Path(name)
+        compiler = ["aarch64-linux-gnu-gcc", *_COMPILE[1:], str(HERE / "record.c")]
+        subprocess.run([*compiler, "-o", "program"], cwd=place, check=True)
+        emulator = ["qemu-aarch64-static", "-L", str(folder.path), "-g", f"{place}/door"]
+        process = subprocess.Popen(
+            [*emulator, "./program", "raw"], cwd=place, stdin=subprocess.DEVNULL
+        )
+        try:
+            for _ in range(300):
+                if (place / "door").exists():
+                    break
+                time.sleep(0.1)
+            env = {
+                "HEAPSCOPE_OUT": "out",
+                "HEAPSCOPE_GLIBC": version,
+                "HEAPSCOPE_REMOTE": f"{place}/door",
+                "HEAPSCOPE_SYSROOT": str(folder.path),
+            }
+            options = ("-iex", "set debuginfod enabled off", "-iex", "set auto-load no")
+            gdb = ["gdb-multiarch", *_GDB[1:], *options, "-x", str(HERE / "reader.py")]
+            ran = subprocess.run(
+                [*gdb, "./program"],
+                cwd=place,
+                env=os.environ | env,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ChrootError("gdb took longer than 600 s") from error
+        finally:
+            process.kill()
+            process.wait()
+        lines = _lines(place / "out", ran)
+        package = folder.package_unpacked("libc6")
+        return assemble((place / "raw").read_bytes(), lines, version, package, "aarch64")
 
 
 def file_of(name: str) -> Path:
