@@ -37,7 +37,8 @@ def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     module = script(build(find(), root / "_build" / ".playground"))
     style = f"{style_sheet()}{film.sheet()}{(VIEWS / 'playground.css').read_text('utf-8')}"
     parts = [film.script()]
-    parts += [(VIEWS / name).read_text("utf-8") for name in ("decoder.js", "playground.js")]
+    for name in ("decoder.js", "playground.js"):
+        parts.append(film.squeezed((VIEWS / name).read_text("utf-8")))
     for name, inner, about in (
         ("full", '<heap-playground full preset="wrong-size">', module),
         ("small", '<heap-playground preset="malloc">', module),
