@@ -36,6 +36,7 @@ class Tcache:
     default_count: int  # blocks a list takes, unless a tunable says otherwise
     key_offset: int  # of the key in a free block, from the user pointer
     key: Literal["table", "random"]  # what the key is
+    late: bool  # the table is made by the first free, not by the first call
 
     def bin_name(self, index: int) -> str:
         """Name list `index` after the size, or the smallest size, of its chunks."""
@@ -218,6 +219,7 @@ def _typed(version: str, note: str | None, facts: dict[str, Any]) -> Layout:
             default_count=tcache["default_count"],
             key_offset=tcache["key"]["offset"],
             key=tcache["key"]["kind"],
+            late=tcache["made"] == "first free",
         ),
         arena=Arena(
             size=arena["size"],

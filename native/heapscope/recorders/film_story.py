@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from heapscope.glibc.layout import ALIGN, Layout
+from heapscope.glibc.layout import ALIGN, MIN_CHUNK, Layout
 from heapscope.glibc.reading import Mapping as Range
 from heapscope.glibc.reading import RawPointer, Reading
 from heapscope.model.film import Film, Reel
@@ -39,6 +40,8 @@ CLEANUP = re.compile(r"^runtime\..*(?:[cC]leanup|[fF]inali[zs]er|runfinq)")
 """Functions of Go's runtime that run cleanups."""
 MOST_IN_FRONT = 1 << 14
 """Bytes at the start of a heap among which its first chunk is looked for."""
+MOST_CHUNKS = 2000
+"""Chunks at the start of a heap among which a table that is made late is looked for."""
 RUNTIME = "blocks of Go's runtime and of libraries"
 """The label of folded blocks in a program of Go's."""
 CALLBACK = "cgocallback"
@@ -325,7 +328,9 @@ class Story:
         for base, length, kind in self.space.shape:
             if any(base <= table < base + length for table in self.tables):
                 continue
-            if kind == "heap":
+            if self.layout.tcache.late:
+                starts = self._chunks_of(base, length, kind)
+            elif kind == "heap":
                 starts = range(base, base + min(length, MOST_IN_FRONT), ALIGN)
             elif kind == "thread heap":
                 arena = self.space.word(base + self.layout.ar_ptr)
@@ -337,12 +342,45 @@ class Story:
             for start in starts:
                 size = self.space.word(start + WORD) or 0
                 user = start + HEADER
-                if size & ~7 in self.layout.tcache.chunks and user not in self.calls.blocks:
-                    if kind == "heap":  # in a static program, the thread's own data are in front
+                if size & ~7 in self.layout.tcache.chunks and self._may_be_table(user):
+                    if (
+                        kind == "heap" and not self.layout.tcache.late
+                    ):  # in a static program, the thread's own data are in front
                         self.space.first[base] = start - base
                     if not self._over(user):
                         self.tables.append(user)
                     break
+
+    def _may_be_table(self, user: int) -> bool:
+        """Whether a chunk of a table's size may be one; a late table may take a freed block."""
+        asked = self.calls.blocks.get(user)
+        if not self.layout.tcache.late:
+            return asked is None
+        if asked is not None and asked.freed is None:
+            return False
+        facts = self.layout.tcache
+        words = [self.space.word(user + WORD * n) or 0 for n in range(facts.entries // WORD)]
+        places = [word >> 16 * n & 0xFFFF for word in words for n in range(4)]
+        usual, often = Counter(places).most_common(1)[0]
+        return usual > 0 and often > facts.bins // 2
+
+    def _chunks_of(self, base: int, length: int, kind: str) -> Sequence[int]:
+        """Return where the first chunks of a heap are: its table may be any of them."""
+        if kind == "thread heap":
+            own = self.space.word(base + self.layout.ar_ptr) == base + self.layout.heap_info
+            at = base + (self.layout.thread_first if own else self.layout.heap_info)
+        elif kind == "heap":
+            at = base
+        else:
+            return ()
+        found: list[int] = []
+        while at < base + length and len(found) < MOST_CHUNKS:
+            found.append(at)
+            size = (self.space.word(at + WORD) or 0) & ~7
+            if size < MIN_CHUNK or size % ALIGN:
+                break
+            at += size
+        return found
 
     def _over(self, table: int) -> bool:
         """Whether a thread has ended and its tcache table was freed."""

@@ -276,6 +276,7 @@ class _Recording:
             "output": MOST_OUTPUT,
             "timeout": self.timeout,
             "frame_relative": self.plain,
+            "free_begins_again": layout.tcache.late,
             "layout": {
                 "heap_max": layout.heap_max,
                 "heap_size": layout.heap_size,

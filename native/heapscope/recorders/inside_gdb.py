@@ -238,8 +238,9 @@ class Heaps:
     def scan(low: int, high: int) -> int:
         """Look for main_arena by its look (malloc_state, malloc_init_state in malloc.c).
 
-        Before the first malloc it is all zeros up to `next`, which leads back to it; afterwards
-        most of its bins lead to themselves.
+        Before the first malloc it is all zeros up to `next`, which leads back to it, or (since
+        2.43) has its bins and a top that leads to the first of them; afterwards most of its bins
+        lead to themselves.
         """
         layout = job.layout
         data = job.read(low, high - low) or b""
@@ -251,7 +252,10 @@ class Heaps:
                 return here
             # Any place among the bins looks much the same, so the top chunk must be right as well.
             top, held = words[index + layout["top"] // 8], words[index + layout["system"] // 8]
-            if not held or held % PAGE or (top + (job.word(top + 8) or 0) & ~7) % PAGE or not top:
+            if not held:
+                if top != here + layout["bins"] - 16:
+                    continue
+            elif held % PAGE or (top + (job.word(top + 8) or 0) & ~7) % PAGE or not top:
                 continue
             lone = sum(
                 words[index + first + i] == here + 8 * (first + (i & ~1)) - 16 for i in range(count)
@@ -610,6 +614,10 @@ class Return(gdb.Breakpoint):  # type: ignore[misc]
         return job.over is not None
 
 
+FREES: dict[int, tuple[Any, bool]] = {}
+"""Thread -> how free was entered last, and whether it has begun again there."""
+
+
 class Entry(gdb.Breakpoint):  # type: ignore[misc]
     """The first instruction of one of the allocator's functions."""
 
@@ -631,6 +639,13 @@ class Entry(gdb.Breakpoint):  # type: ignore[misc]
         waiting = CALLS.setdefault(gdb.selected_thread().num, [])
         if waiting and (waiting[-1].at, waiting[-1].sp) == (at, sp):
             return  # realloc(NULL, n) goes on as malloc(n)
+        if self.name == "free" and job.form["free_begins_again"]:
+            now = at, sp, register(NAMES[0])
+            thread = gdb.selected_thread().num
+            last, again = FREES.get(thread, (None, False))
+            FREES[thread] = now, again or now == last
+            if now == last and not again:
+                return  # a thread's first one makes its table and begins again
         args = [register(name) for name in NAMES[: self.count]]
         who, via = self.caller(at or 0)
         number = COUNT[0]
