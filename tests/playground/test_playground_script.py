@@ -22,7 +22,7 @@ _TRY = """() => {
     const bytes = Uint8Array.from(atob(window.heapscopePlayground.wasm), c => c.charCodeAt(0));
     const heap = new WebAssembly.Instance(new WebAssembly.Module(bytes), {}).exports;
     const offsets = [24n, 100n, 5000n].map(n => Number(heap.malloc(n) - heap.heap_start()));
-    try { heap.free(heap.heap_start() + 8n); } catch (trap) { offsets.push(trap.name); }
+    try { heap.free(heap.heap_start() + 0x2a8n); } catch (trap) { offsets.push(trap.name); }
     const text = new Uint8Array(heap.memory.buffer, Number(heap.fatal()), 64);
     return [...offsets, new TextDecoder().decode(text.slice(0, text.indexOf(0)))];
 }"""

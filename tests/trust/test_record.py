@@ -109,7 +109,7 @@ def _plain(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").split())
 
 
 def test_every_check_has_its_place_on_the_page() -> None:
