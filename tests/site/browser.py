@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import axe_core_python
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 _FLAGS = [
@@ -42,15 +42,26 @@ _TOO_WIDE = """() => {
 _INNER = ("file:", "data:", "blob:", "about:")
 
 
+_driver: list[Playwright] = []  # of this process: it cannot have two
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start a browser, and end it."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
-        try:
-            yield browser
-        finally:
-            browser.close()
+    """Start a browser, and end it; one may be started while another is open."""
+    if not _driver:
+        with sync_playwright() as playwright:
+            _driver.append(playwright)
+            try:
+                with chromium() as browser:
+                    yield browser
+            finally:
+                _driver.clear()
+        return
+    browser = _driver[0].chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+    try:
+        yield browser
+    finally:
+        browser.close()
 
 
 class _Quiet(SimpleHTTPRequestHandler):
