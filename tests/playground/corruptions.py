@@ -99,13 +99,13 @@ CORRUPTIONS: dict[str, list[Record]] = {
     "tcache link to nowhere": [
         *_new(24, A, B),
         *_free(A, B),
-        *_store(B, 0, 0x4141414141414141),
+        _link(B, 0, A, 0x41414141),  # unaligned, wherever the heap lies
         *_new(24, C, D),
     ],
     "tcache link far away": [
         *_new(24, A, B),
         *_free(A, B),
-        *_store(B, 0, 0x7000000000000000),
+        _link(B, 0, A, 0x700000000001),
         *_new(24, C, D),
     ],
     "fastbin link to the middle": [
