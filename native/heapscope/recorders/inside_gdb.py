@@ -600,8 +600,8 @@ def settle(pc: int) -> None:
         heaps.took(value)
 
 
-class Return(gdb.Breakpoint):  # type: ignore[misc]
-    """The place where an allocator's caller goes on."""
+class Spot(gdb.Breakpoint):  # type: ignore[misc]
+    """A place at which something is noted; the program goes on unless the film is over."""
 
     def __init__(self, at: int) -> None:
         super().__init__(f"*{at:#x}", internal=True)
@@ -609,28 +609,41 @@ class Return(gdb.Breakpoint):  # type: ignore[misc]
         self.at = at
 
     def stop(self) -> bool:
-        """Take the result and go on."""
-        guard(settle, self.at)
+        """Note it and go on."""
+        guard(self.note)
         return job.over is not None
+
+    def note(self) -> None:
+        """Write out what is to be known about this place."""
+        raise NotImplementedError
+
+
+class Named(Spot):
+    """The first instruction of a function that is watched."""
+
+    def __init__(self, name: str, at: int) -> None:
+        super().__init__(at)
+        self.name = name
+
+
+class Return(Spot):
+    """The place where an allocator's caller goes on."""
+
+    def note(self) -> None:
+        """Take the result."""
+        settle(self.at)
 
 
 FREES: dict[int, tuple[Any, bool]] = {}
 """Thread -> how free was entered last, and whether it has begun again there."""
 
 
-class Entry(gdb.Breakpoint):  # type: ignore[misc]
+class Entry(Named):
     """The first instruction of one of the allocator's functions."""
 
     def __init__(self, name: str, at: int) -> None:
-        super().__init__(f"*{at:#x}", internal=True)
-        self.silent = True
-        self.name = name
+        super().__init__(name, at)
         self.count, self.block = ENTRIES[name]
-
-    def stop(self) -> bool:
-        """Note the call and go on."""
-        guard(self.note)
-        return job.over is not None
 
     def note(self) -> None:
         """Write out who calls what; make sure that the return is seen."""
@@ -696,18 +709,8 @@ CGO = re.compile(r"_cgo_[0-9a-f]+_Cfunc_")
 PROGRAM = {"low": 0, "high": 0}
 
 
-class Copy(gdb.Breakpoint):  # type: ignore[misc]
+class Copy(Named):
     """A helper of cgo that copies bytes across the border."""
-
-    def __init__(self, name: str, at: int) -> None:
-        super().__init__(f"*{at:#x}", internal=True)
-        self.silent = True
-        self.name = name
-
-    def stop(self) -> bool:
-        """Note what is copied and go on."""
-        guard(self.note)
-        return job.over is not None
 
     def note(self) -> None:
         """Write out where from and how much."""
@@ -739,18 +742,8 @@ class Copy(gdb.Breakpoint):  # type: ignore[misc]
         return size
 
 
-class Lend(gdb.Breakpoint):  # type: ignore[misc]
+class Lend(Named):
     """The way from Go into one of C's functions: which addresses are handed over."""
-
-    def __init__(self, name: str, at: int) -> None:
-        super().__init__(f"*{at:#x}", internal=True)
-        self.silent = True
-        self.name = name
-
-    def stop(self) -> bool:
-        """Note the arguments and go on."""
-        guard(self.note)
-        return job.over is not None
 
     def note(self) -> None:
         """Write out the pointers among the arguments; cgo packs all of them into one struct."""
@@ -767,18 +760,8 @@ class Lend(gdb.Breakpoint):  # type: ignore[misc]
             job.write("lend", fn=self.name, args=found, th=thread_now())
 
 
-class Pin(gdb.Breakpoint):  # type: ignore[misc]
+class Pin(Named):
     """A method of runtime.Pinner."""
-
-    def __init__(self, name: str, at: int) -> None:
-        super().__init__(f"*{at:#x}", internal=True)
-        self.silent = True
-        self.name = name
-
-    def stop(self) -> bool:
-        """Note which pinner, and what it pins, and go on."""
-        guard(self.note)
-        return job.over is not None
 
     def note(self) -> None:
         """Write out the pinner and the object: the word behind the type in an interface."""
@@ -810,19 +793,17 @@ def record(kind: str) -> None:
     job.write(kind, **fields)
 
 
-class Line(gdb.Breakpoint):  # type: ignore[misc]
+class Line(Spot):
     """The beginning of a line of the user's."""
 
     def __init__(self, at: int, line: int) -> None:
-        super().__init__(f"*{at:#x}", internal=True)
-        self.silent = True
-        self.at, self.line = at, line
+        super().__init__(at)
+        self.line = line
 
     def stop(self) -> bool:
-        """Record, unless it is the line that has been running; end at the limit."""
+        """Take the result of a call that ends here, then record; end at the limit."""
         guard(settle, self.at)
-        guard(self.note)
-        return job.over is not None
+        return super().stop()
 
     def note(self) -> None:
         """Record once for each time that the line begins."""
