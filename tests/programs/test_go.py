@@ -1,6 +1,7 @@
 """Go programs, with and without cgo, through the real toolchain."""
 
 import re
+from pathlib import Path
 
 import pytest
 from heapscope.programs import go as go_module
@@ -156,3 +157,14 @@ def test_a_variable_named_like_a_package_is_no_package():
     assert '"path"' not in whole
     assert '"fmt"' in whole
     assert '"strings"' not in wrap_go('fmt.Println("strings.Split") // strings.Cut', "p.go")
+
+
+def test_a_module_in_a_folder_with_a_space(tmp_path: Path) -> None:
+    module = tmp_path / "a b" / "half"
+    module.mkdir(parents=True)
+    (module / "go.mod").write_text("module example.com/half\n\ngo 1.23\n")
+    (module / "half.go").write_text("package half\n\nfunc Of(n int) int { return n / 2 }\n")
+    text = 'import "example.com/half"\n\nfunc main() { fmt.Println(half.Of(8)) }\n'
+    run = run_go(text, module=module)
+    assert run.compiled, run.diagnostics
+    assert run.stdout == "4\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -123,7 +124,8 @@ def _needs(module: Path) -> str:
     if found is None:
         raise runner.RunnerError(f"{module / 'go.mod'} names no module")
     name = found[1]
-    return f"\nrequire {name} v0.0.0\n\nreplace {name} => {module.resolve()}\n"
+    quoted = json.dumps(str(module.resolve()), ensure_ascii=False)  # it may hold spaces
+    return f"\nrequire {name} v0.0.0\n\nreplace {name} => {quoted}\n"
 
 
 def _environment(folder: Path) -> dict[str, str]:
