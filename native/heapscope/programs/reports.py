@@ -75,6 +75,7 @@ def compiler(text: str, folder: Path, source: str, file: str) -> str:
 def go_compiler(text: str, source: Path) -> str:
     """Return what ``go build`` said about the package in `source`."""
     text = re.sub(r"^# .*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^/.*/pkg/tool/\w+/(?=\w+: )", "", text, flags=re.MULTILINE)  # Go's own linker
     return _WORK.sub("", replace_paths(text, source))
 
 
