@@ -49,7 +49,7 @@ lint: ready-test ## check the form of Python and C, the spelling and the prose
 	@$(BIN)/ruff format --quiet --check --config native/pyproject.toml $(PYTHON_FILES)
 	@$(BIN)/mypy --config-file native/pyproject.toml native/heapscope bench
 	@for folder in tests/*/; do \
-		MYPYPATH=tests/glibc:tests/views:tests/build:tests/site $(BIN)/mypy --config-file native/pyproject.toml \
+		MYPYPATH=tests/glibc:tests/views:tests/build:tests/site:tests $(BIN)/mypy --config-file native/pyproject.toml \
 			--allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls \
 			--no-warn-unused-ignores --disable-error-code union-attr --disable-error-code operator \
 			--disable-error-code var-annotated --disable-error-code attr-defined \

@@ -1,6 +1,5 @@
 """Programs that mean no good, through `run_c` and the check: we live, nothing stays, a sentence."""
 
-import random
 import re
 import tempfile
 import time
@@ -9,6 +8,7 @@ import psutil
 import pytest
 from heapscope.programs.c import run_c
 from heapscope.programs.check import check_c
+from trust.programs import corruption, corruptions, runs
 
 SLEEP = 86397  # seconds; no other process here sleeps for so long
 
@@ -114,55 +114,15 @@ def test_hostile_programs_under_the_tools(name):
 CORRUPTED = 100
 
 
-def corruption(seed):
-    """Return a program that frees, allocates and writes where it should not, at random."""
-    dice = random.Random(seed)
-    lines = ["char *p[8];", "for (int i = 0; i < 8; i++)", "    p[i] = malloc(24 + 40 * i);"]
-    for _ in range(dice.randrange(3, 12)):
-        i = dice.randrange(8)
-        at, byte, length = dice.randrange(-32, 400), dice.randrange(256), dice.choice((1, 8, 64))
-        lines.append(
-            dice.choice(
-                (
-                    f"free(p[{i}]);",
-                    f"memset(p[{i}] + {at}, {byte}, {length});",
-                    f"*(void **) p[{i}] = p[{dice.randrange(8)}] + {dice.randrange(-16, 48, 8)};",
-                    f"p[{i}] = malloc({dice.randrange(1, 3000)});",
-                    f"p[{i}] = realloc(p[{i}], {dice.randrange(1, 3000)});",
-                    f"free(p[{i}] + {dice.choice((1, 8, 16))});",
-                )
-            )
-        )
-    return "\n".join([*lines, "for (int i = 0; i < 8; i++)", "    free(p[i]);", ""])
-
-
 def test_a_hundred_corrupted_heaps():
-    # One program that does one of a hundred things: compiling is what takes the time.
-    cases = "".join(f"case {seed}: {{\n{corruption(seed)}break;\n}}\n" for seed in range(CORRUPTED))
-    text = (
-        "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n"
-        f"int main(int argc, char **argv) {{\nswitch (atoi(argv[argc - 1])) {{\n{cases}}}\n}}\n"
-    )
     ends = {}
-    for run in runs_of(text, range(CORRUPTED)):
+    seeds = range(CORRUPTED)
+    for run in runs(corruptions(seeds), seeds):
         assert ENDED.fullmatch(run.ended())
         assert run.stopped is None or run.timed_out
         ends[run.ended()] = ends.get(run.ended(), 0) + 1
     assert sum(ends.values()) == CORRUPTED
     assert ends["killed by SIGABRT"] > 20  # they are corrupted indeed
-
-
-def runs_of(text, seeds):
-    """Compile once; run once for each seed."""
-    from heapscope.programs import runner
-    from heapscope.programs.c import compile_c, execute, find_compiler
-
-    with runner.own_folder() as folder:
-        built = compile_c(text, folder, find_compiler("gcc", "c"), ["-w"])
-        assert built.compiled, built.diagnostics
-        for seed in seeds:
-            command = [str(folder / "program"), str(seed)]
-            yield execute(built, command, folder, stdin="", env=None, timeout=3, sanitized=False)
 
 
 def test_corrupted_heaps_under_the_tools():

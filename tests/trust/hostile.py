@@ -15,14 +15,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from heapscope.programs import runner
-from heapscope.programs.c import compile_c, execute, find_compiler, run_c
+from heapscope.programs.c import compile_c, find_compiler, run_c
 from heapscope.programs.go import build, run_go
 
 from . import programs
@@ -271,7 +270,7 @@ def corrupted(check: Check, place: Around, count: int, filmed: int) -> None:
     odd: list[str] = []
     for first in range(0, count, 500):
         seeds = range(first, min(first + 500, count))
-        for seed, run in zip(seeds, _runs(programs.corruptions(seeds), seeds), strict=True):
+        for seed, run in zip(seeds, programs.runs(programs.corruptions(seeds), seeds), strict=True):
             ends[run.ended()] += 1
             if not ENDED.fullmatch(run.ended()) or (run.stopped and not run.timed_out):
                 odd.append(f"seed {seed}: {run.ended()}")
@@ -292,17 +291,8 @@ def corrupted(check: Check, place: Around, count: int, filmed: int) -> None:
     place.accept()
     for seed in range(filmed):
         program = Hostile(f"seed {seed}", programs.corruption(seed), "", timeout=5)
-        films.take(place, program, lambda p=program: through_film(p, "c", folder))  # type: ignore[misc]
+        films.take(place, program, partial(through_film, program, "c", folder))
     films.figure(check, f"{filmed} of them filmed, line by line")
-
-
-def _runs(text: str, seeds: range) -> Iterator[Any]:
-    with runner.own_folder() as folder:
-        built = compile_c(text, folder, find_compiler("gcc", "c"), ["-w"])
-        assert built.compiled, built.diagnostics
-        for seed in seeds:
-            words = [str(folder / "program"), str(seed)]
-            yield execute(built, words, folder, stdin="", env=None, timeout=3, sanitized=False)
 
 
 def small_disk(check: Check, place: Around) -> None:

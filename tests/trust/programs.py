@@ -6,7 +6,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from heapscope.programs import runner
+from heapscope.programs.c import compile_c, execute, find_compiler
+from heapscope.programs.result import Run
 
 SECONDS = 2
 SLEEP = 86391
@@ -249,3 +254,13 @@ def corruptions(seeds: range) -> str:
         f"int main(int argc, char **argv) {{\nswitch (atoi(argv[argc - 1])) {{\n{cases}}}\n"
         "return 0;\n}\n"
     )
+
+
+def runs(text: str, seeds: range) -> Iterator[Run]:
+    """Compile a program once, and run it once for each seed."""
+    with runner.own_folder() as folder:
+        built = compile_c(text, folder, find_compiler("gcc", "c"), ["-w"])
+        assert built.compiled, built.diagnostics
+        for seed in seeds:
+            words = [str(folder / "program"), str(seed)]
+            yield execute(built, words, folder, stdin="", env=None, timeout=3, sanitized=False)

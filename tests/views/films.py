@@ -72,6 +72,8 @@ def overflow(fixed: bool = False) -> Film:
             camera.set(name, puppet.malloc(size, name))
             camera.shoot(line)
         a, b, c = (p.value or 0 for p in puppet.pointers)
+        if b >> 12 & 0xFF == 7:  # a link there ends in 7 already: writing 7 would change nothing
+            return overflow(fixed)
         puppet.write(a, b"A" * 24)
         camera.shoot(10)
         puppet.write(c, b"hello\0")
