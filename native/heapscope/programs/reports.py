@@ -40,7 +40,7 @@ _IN_FILE = re.compile(r"\(in /[^)]*/([^)/]+)\)")
 _STACK = re.compile(r"\n*(?:goroutine \d+.*\[|runtime stack:)")
 _REGISTER_DUMP = re.compile(r"\n*(?:[re]?[a-z]\w{1,4}|lr|sp)\s+0x[0-9a-f]+\n")
 _WORK = re.compile(
-    r"(?:\$WORK/\S*?/|/tmp/go-build\d*/(?:\S*/)?|\bcommand-line-arguments/)(?=[\w.-])"
+    r"(?:\$WORK/\S*?/|/tmp/go-build\d*/(?:\S*/)?|/\S*/go-link-\d+/|\bcommand-line-arguments/)(?=[\w.-])"
 )
 _CGO_HASH = re.compile(r"\b_cgo_[0-9a-f]{12}_")
 
