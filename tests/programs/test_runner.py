@@ -191,7 +191,10 @@ def test_a_missing_tool_says_how_to_install_it():
 def interrupted(number):
     """Run a program that never ends in another Python and end that with a signal."""
     code = (
+        "import signal\n"
         "from heapscope.programs import runner\n"
+        # In the background of a shell that has no job control, SIGINT is ignored from the start.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with runner.own_folder() as folder:\n"
         "    env = runner.plain_environment(folder)\n"
         f"    script = '(setsid sleep {SLEEP} &) ; sleep {SLEEP}'\n"
