@@ -490,6 +490,43 @@ int hs_sound(hs_heap *heap) {
     return 1;
 }
 
+/* ---- where the first piece lies */
+
+static void *reserve(uintptr_t at, size_t length, int flags) {
+    return mmap((void *)at, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+}
+
+/* Have the next mapping of MORECORE bytes begin at `home` behind a multiple of 64 KiB.
+ *
+ * A link is kept as target ^ (address >> 12). What a program that writes over it makes of it, a
+ * multiple of 16 or not, hangs on bits 12 to 15 of the address, which the kernel draws anew for
+ * every process: glibc would notice in 15 of 16 runs. With these bits the same in every run, the
+ * end is the same, and the one that the address in the picture has. The kernel takes the highest
+ * gap with enough room, so that a little less room at its end moves what comes. */
+static void steer(hs_heap *heap) {
+    enum { UNIT = 1 << 16 };
+    while (heap->filler_count < HS_MOST_FILLERS) {
+        void *there = reserve(0, MORECORE, 0);
+        if (there == MAP_FAILED)
+            return;
+        munmap(there, MORECORE);
+        size_t less = ((uintptr_t)there - heap->layout.home) % UNIT;
+        if (less == 0)
+            return;
+        uintptr_t base = (uintptr_t)there + MORECORE - less;
+        if (reserve(base, less, MAP_FIXED_NOREPLACE) != (void *)base)
+            return;
+        heap->fillers[heap->filler_count++] = (hs_filler){base, less};
+    }
+}
+
+static void let_go(hs_heap *heap) {
+    while (heap->filler_count > 0) {
+        hs_filler filler = heap->fillers[--heap->filler_count];
+        munmap((void *)filler.base, filler.length);
+    }
+}
+
 /* ---- the calls */
 
 static int enter(hs_heap *heap) {
@@ -497,12 +534,15 @@ static int enter(hs_heap *heap) {
     if (heap->refused)
         return 0;
     *heap->errno_() = errno; /* the private libc has an errno of its own */
+    if (!heap->ready && heap->layout.arena_size != 0)
+        steer(heap);
     return 1;
 }
 
 /* `gone` is the block that the call was given and `block` the one it returned; 0 for none. */
 static void leave(hs_heap *heap, const void *gone, const void *block) {
     int error = *heap->errno_();
+    let_go(heap);
     if (gone != NULL)
         unmapped(heap, (uintptr_t)gone);
     if (block != NULL)

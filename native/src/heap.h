@@ -22,6 +22,7 @@ typedef struct {
     size_t table_chunks[HS_MOST_TABLE_SIZES];
     size_t heap_max, heap_info, ar_ptr, heap_prev, heap_size, thread_first;
     size_t mmap_extra, mmap_offset_mask;
+    size_t home; /* where the first piece shall begin, counted from a multiple of 64 KiB */
     int safe_linking, link_shift;
 } hs_layout;
 
@@ -43,6 +44,14 @@ typedef struct {
     uintptr_t at;
     uint64_t value;
 } hs_word;
+
+#define HS_MOST_FILLERS 8
+
+/* A range without access that keeps others out of it. */
+typedef struct {
+    uintptr_t base;
+    size_t length;
+} hs_filler;
 
 /* A copy of the libc, and what it holds before its first call. */
 typedef struct {
@@ -69,6 +78,8 @@ typedef struct {
     size_t table_count, table_room;
     hs_word *words;
     size_t word_count, word_room;
+    hs_filler fillers[HS_MOST_FILLERS]; /* while the first piece is being mapped */
+    size_t filler_count;
     /* the private libc's functions */
     void *(*malloc_)(size_t);
     void *(*calloc_)(size_t, size_t);

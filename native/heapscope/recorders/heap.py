@@ -27,7 +27,7 @@ from heapscope.glibc.decode import decode
 from heapscope.glibc.layout import Layout
 from heapscope.glibc.reading import Mapping as Range
 from heapscope.glibc.reading import RawPointer, Reading
-from heapscope.model.canonical import Canon
+from heapscope.model.canonical import HEAP, Canon
 from heapscope.model.film import Film, Reel
 from heapscope.model.snapshot import HEADER, WORD, Event, Snapshot
 from heapscope.recorders.calls import Call, Calls, event
@@ -615,6 +615,7 @@ def _offsets(facts: Layout) -> Any:
     layout.heap_size, layout.thread_first = facts.heap_size, facts.thread_first
     layout.mmap_extra = facts.mmap_extra
     layout.mmap_offset_mask = facts.mmap_offset_mask & (1 << 64) - 1
+    layout.home = HEAP % (1 << 16)
     layout.safe_linking, layout.link_shift = facts.safe_linking, facts.link_shift
     return layout
 
