@@ -38,7 +38,7 @@ def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     style = f"{style_sheet()}{film.sheet()}{(VIEWS / 'playground.css').read_text('utf-8')}"
     parts = [film.script()]
     for name in ("decoder.js", "playground.js"):
-        parts.append(film.squeezed((VIEWS / name).read_text("utf-8")))
+        parts.append(film.minified((VIEWS / name).read_text("utf-8")))
     for name, inner, about in (
         ("full", '<heap-playground full preset="wrong-size">', module),
         ("small", '<heap-playground preset="malloc">', module),
@@ -106,6 +106,20 @@ def test_calls_and_writes(page: Page) -> None:
         "([name, x]) => [name, x.t.star ? '' : String(x.v)])"
     )
     assert values == [["a", ""], ["b", ""], ["n", "312"], ["p", ""], ["x", "-1"], ["y", "0"]]
+
+
+def test_sizeof_reads_nothing(page: Page) -> None:
+    typed(
+        page,
+        "short x; int *p; a = sizeof(x); b = sizeof(p); c = sizeof(*p); d = sizeof(p[3])\n"
+        "e = sizeof(int); f = sizeof(malloc(3)); q = NULL; g = sizeof(*q)",
+    )
+    assert page.evaluate(_ERROR) == ""
+    values = page.evaluate(
+        "[...document.querySelector('heap-playground').run.machine.variables].map("
+        "([name, x]) => name + String(x.v))"
+    )
+    assert values == ["xnull", "pnull", "a2", "b8", "c4", "d4", "e4", "f8", "q0", "g1"]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +202,9 @@ def test_hostile_input(page: Page) -> None:
     assert "140,000 characters long" in page.evaluate(_ERROR)
     many = typed(page, "free(0)\n" * 4000)
     assert len(many) == 401
+    assert "Line 401, column 1: The page keeps 400 statements" in page.evaluate(_ERROR)
+    page.get_by_label("Your calls, in C").fill("a = malloc(24)")
+    page.get_by_role("button", name="Run", exact=True).click()
     assert "keeps 400 statements" in page.evaluate(_ERROR)
     typed(page, "<img src=x onerror=alert(1)>")
     assert "Column 1" in page.evaluate(_ERROR)
@@ -198,13 +215,17 @@ def test_hostile_input(page: Page) -> None:
     assert "nested" in (typed(page, "x = " + "(" * 5000) and page.evaluate(_ERROR))
 
 
-def test_a_ring_without_end_is_not_followed(page: Page) -> None:
-    typed(
+def test_a_ring_without_end_ends(page: Page) -> None:
+    steps = typed(
         page,
         "a = malloc(1100); b = malloc(24); c = malloc(1120); d = malloc(24); free(a); free(c)\n"
-        "e = malloc(5000); *(long *)(a + 24) = (long)(a - 16); f = malloc(1110)",
+        "e = malloc(5000); *(long *)(a + 24) = (long)(a - 16); f = malloc(1120)",
     )
-    assert "might follow it for ever" in page.evaluate(_ERROR)
+    assert steps[-1][2].startswith("This call never ends: the list goes round.")
+    assert steps[-1][3] == 1
+    stop = page.evaluate("document.querySelector('heap-playground').run.shown.at(-1).stop")
+    assert stop["kind"] == "limit"
+    assert "The program has ended" in page.locator(".hp-quick").inner_text()
 
 
 def test_keyboard_only(page: Page) -> None:

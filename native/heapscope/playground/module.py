@@ -27,6 +27,7 @@ _TARGET = (
     "-Oz",
     "-std=gnu11",
     "-nostdlib",
+    "-fsanitize-coverage=trace-pc",  # playground.c counts the steps of a call
     "-Wall",
     "-Wextra",
     "-Werror",

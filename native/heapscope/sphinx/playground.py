@@ -69,7 +69,7 @@ def element() -> dict[str, str]:
     """Return the element's own files by name, as pages carry them."""
     paths = [_PACKAGE / "views" / name for name in FILES]
     return {
-        path.name: film.squeezed(path.read_text("utf-8"))
+        path.name: film.minified(path.read_text("utf-8"))
         if path.suffix == ".js"
         else path.read_text("utf-8")
         for path in paths

@@ -2,15 +2,40 @@
  *
  * Addresses and sizes are i64 (BigInt in JavaScript), an `int` is i32. A call that glibc would end
  * with abort() traps, and fatal() has the text; so does one that reads or writes where no memory
- * is, and fatal() has none. After a trap the heap may still be read, and nothing else may be
- * called: the page takes a new instance. All MIT but for what comes in with malloc.c
- * (LGPL-2.1-or-later).
+ * is, and fatal() has none. One that goes round a broken list traps too, and endless() is 1. After
+ * a trap the heap may still be read, and nothing else may be called: the page takes a new instance.
+ * All MIT but for what comes in with malloc.c (LGPL-2.1-or-later).
  */
 #include "shim.h"
 
 #include <malloc.c> /* glibc's */
 
 #define EXPORT(name) __attribute__((export_name(#name))) extern
+
+#pragma clang attribute push(__attribute__((no_sanitize("coverage"))), apply_to = function)
+
+/* ---- calls that never end */
+
+/* A step is one way through a branch of malloc.c: -fsanitize-coverage=trace-pc has the compiler
+ * call the function below there. A page's heap of 64 MiB has room for two million chunks, and the
+ * call that looks at all of them, malloc_consolidate, takes three or four steps for each. So no
+ * call on a sound heap comes near this number, and a browser is through with it in a fraction of a
+ * second. A count is the same on every machine; a clock is not. */
+enum { MOST_STEPS = 30000000 };
+static uint32_t steps; /* of this call */
+
+void __sanitizer_cov_trace_pc(void) {
+    if (++steps > MOST_STEPS)
+        __builtin_trap();
+}
+
+EXPORT(endless) int read_endless(void) {
+    return steps > MOST_STEPS;
+}
+
+EXPORT(steps) uint32_t read_steps(void) {
+    return steps;
+}
 
 /* ---- what shim.h declares */
 
@@ -89,28 +114,34 @@ static void read_header(const void *block) {
 }
 
 EXPORT(malloc) void *call_malloc(size_t size) {
+    steps = 0;
     return __libc_malloc(size);
 }
 
 EXPORT(calloc) void *call_calloc(size_t count, size_t size) {
+    steps = 0;
     return __libc_calloc(count, size);
 }
 
 EXPORT(realloc) void *call_realloc(void *block, size_t size) {
+    steps = 0;
     read_header(block);
     return __libc_realloc(block, size);
 }
 
 EXPORT(free) void call_free(void *block) {
+    steps = 0;
     read_header(block);
     __libc_free(block);
 }
 
 EXPORT(memalign) void *call_memalign(size_t alignment, size_t size) {
+    steps = 0;
     return __libc_memalign(alignment, size);
 }
 
 EXPORT(aligned_alloc) void *call_aligned_alloc(size_t alignment, size_t size) {
+    steps = 0;
 #if GLIBC_MINOR < 38
     return __libc_memalign(alignment, size);
 #else
@@ -119,15 +150,18 @@ EXPORT(aligned_alloc) void *call_aligned_alloc(size_t alignment, size_t size) {
 }
 
 EXPORT(malloc_usable_size) size_t call_malloc_usable_size(void *block) {
+    steps = 0;
     read_header(block);
     return __malloc_usable_size(block);
 }
 
 EXPORT(malloc_trim) int call_malloc_trim(size_t pad) {
+    steps = 0;
     return __malloc_trim(pad);
 }
 
 EXPORT(mallopt) int call_mallopt(int setting, int value) {
+    steps = 0;
     return __libc_mallopt(setting, value);
 }
 
@@ -191,3 +225,5 @@ EXPORT(set_room) void set_room(size_t bytes) {
 EXPORT(set_tcache_key) void set_tcache_key(uint64_t key) {
     shim_key = key;
 }
+
+#pragma clang attribute pop
