@@ -17,10 +17,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "site"))
 
 from browser import chromium
 from heapscope import Heap
-from heapscope.glibc.layout import data
+from heapscope.glibc.layout import facts, numbers
 from heapscope.glibc.reading import Reading
 from heapscope.model.film import Reel
 from heapscope.model.snapshot import Event
+from heapscope.recorders.gdb_recorder import glibc_version
 from playwright.sync_api import Page
 
 SIZES = (0, 1, 24, 25, 40, 100, 120, 200, 500, 1032, 1040, 1100, 2000)
@@ -35,7 +36,7 @@ _DECODE = """readings => {
         return out;
     };
     return readings.map(list => {
-        const reel = new D.Reel(D.layout(LAYOUTS, list[0].glibc));
+        const reel = new D.Reel(FACTS);
         list.forEach(r => reel.add({
             ...r, mappings: r.mappings.map(m => ({...m, data: bytes(m.data)})),
             main_arena: r.main_arena && [r.main_arena.at, bytes(r.main_arena.data)],
@@ -55,7 +56,9 @@ def decoder(root: Path) -> Iterator[Page]:
         page = browser.new_page()
         page.goto("about:blank")
         page.add_script_tag(path=str(root / "native/heapscope/views/decoder.js"))
-        page.evaluate("layouts => { window.LAYOUTS = layouts; }", data())
+        version = numbers(glibc_version())
+        assert version is not None
+        page.evaluate("facts => { window.FACTS = facts; }", facts(version))
         yield page
 
 

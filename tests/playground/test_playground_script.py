@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from heapscope.glibc.layout import facts
 from heapscope.playground import Module, UnbuiltError
 from heapscope.sphinx import playground
 
@@ -18,8 +20,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "site"))
 from browser import chromium
 from sample import SUM, SampleBook
 
-_TRY = """() => {
-    const bytes = Uint8Array.from(atob(window.heapscopePlayground.wasm), c => c.charCodeAt(0));
+_TRY = """async () => {
+    const packed = Uint8Array.from(atob(window.heapscopePlayground.wasm), c => c.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const bytes = await new Response(stream).arrayBuffer();
     const heap = new WebAssembly.Instance(new WebAssembly.Module(bytes), {}).exports;
     const offsets = [24n, 100n, 5000n].map(n => Number(heap.malloc(n) - heap.heap_start()));
     try { heap.free(heap.heap_start() + 0x2a8n); } catch (trap) { offsets.push(trap.name); }
@@ -36,14 +40,17 @@ def _about(script: str) -> dict[str, object]:
 
 
 def test_script_of_a_module(module: Module, root: Path) -> None:
-    about = _about(playground.script(module))
-    assert base64.b64decode(str(about["wasm"])) == module.wasm
+    script = playground.script(module)
+    about = _about(script)
+    assert gzip.decompress(base64.b64decode(str(about["wasm"]))) == module.wasm
     assert about["glibc"] == module.source.glibc
     assert about["package"] == module.source.package
     assert about["licence"] == "LGPL-2.1-or-later"
     assert module.source.package.replace("+", "%2B") in str(about["source"])
-    layouts = root / "native" / "heapscope" / "glibc" / "layouts.json"
-    assert about["layouts"] == json.loads(layouts.read_text())
+    assert about["facts"] == facts((2, module.source.minor))
+    presets = root / "native" / "heapscope" / "playground" / "presets.json"
+    assert about["presets"] == json.loads(presets.read_text("utf-8"))
+    assert playground.script(module) == script
 
 
 def test_script_without_one() -> None:

@@ -64,6 +64,7 @@ def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(browser: Browser, folder: Path, name: str = "full", **how: Any) -> Iterator[Page]:
     link = how.pop("link", "")
     with visit(browser, f"{(folder / f'{name}.html').as_uri()}{link}", **how) as seen:
+        seen.page.wait_for_selector(".hp-form, .hp-no")
         yield seen.page
         assert seen.problems == []
 
@@ -258,6 +259,7 @@ def test_nothing_is_wrong_with_the_page(
 
 def test_over_http(browser: Browser, folder: Path) -> None:
     with served(folder) as site, visit(browser, f"{site}/full.html", inner=site) as seen:
+        seen.page.wait_for_selector(".hp-form")
         assert len(seen.page.evaluate(_STEPS)) == 8
         assert [p for p in seen.problems if "favicon" not in p and "404" not in p] == []
 

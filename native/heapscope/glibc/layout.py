@@ -1,6 +1,6 @@
 """The layout of a glibc heap, by version.
 
-All facts stand in ``layouts.json`` (the page's own decoder reads the same file); this module picks
+All facts stand in ``layouts.json`` (the page's own decoder gets the same ones); this module picks
 the ones for a version and gives them types.
 """
 
@@ -173,6 +173,17 @@ def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def facts(at: tuple[int, int]) -> dict[str, Any]:
+    """Return what ``layouts.json`` says of a version, (2, 36) for 2.36, in its own form."""
+    found: dict[str, Any] = {}
+    for step in data()["steps"]:
+        since = numbers(step["since"])
+        assert since is not None
+        if since <= at:
+            found = merged(found, step["set"])
+    return found
+
+
 @lru_cache(maxsize=64)
 def _layout(version: str) -> Layout:
     file = data()
@@ -189,13 +200,7 @@ def _layout(version: str) -> Layout:
         note = f"this build of heapscope knows glibc {note}, found {version}"
         note += ": showing sizes and flags only"
     at = newest if wanted is None else min(max(wanted, oldest), newest)
-    facts: dict[str, Any] = {}
-    for step in file["steps"]:
-        since = numbers(step["since"])
-        assert since is not None
-        if since <= at:
-            facts = merged(facts, step["set"])
-    return _typed(version, note, facts)
+    return _typed(version, note, facts(at))
 
 
 def _typed(version: str, note: str | None, facts: dict[str, Any]) -> Layout:

@@ -4,15 +4,17 @@
 that is opened from a file may not fetch. It sets ``window.heapscopePlayground``::
 
     {glibc: "2.36", package: "2.36-9+deb12u14", licence: "LGPL-2.1-or-later", source: address,
-     layouts: the package's layouts.json, wasm: base64}
+     facts: what layouts.json says of that version, presets: presets.json,
+     wasm: the module, as gzip and then base64}
 
-or, where the module cannot be built, ``{missing: sentence, layouts: …}``: the book is built all the
+or, where the module cannot be built, ``{missing: sentence, presets: …}``: the book is built all the
 same, and the page says what to install.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections.abc import Iterable
 from functools import cache
@@ -23,6 +25,7 @@ from urllib.parse import quote
 from sphinx.util import logging
 
 import heapscope
+from heapscope.glibc.layout import facts
 from heapscope.playground import Module, UnbuiltError, build, find
 from heapscope.playground.source import INSTALLED, LICENCE
 from heapscope.views import film
@@ -49,19 +52,29 @@ def register(app: Sphinx) -> None:
 
 def script(module: Module | UnbuiltError) -> str:
     """Return ``playground-wasm.js`` for a module, or for the reason why there is none."""
-    layouts = json.loads((_PACKAGE / "glibc" / "layouts.json").read_text("utf-8"))
+    about: dict[str, Any]
     if isinstance(module, UnbuiltError):
-        about = {"missing": str(module).partition("\n")[0], "layouts": layouts}
+        about = {"missing": str(module).partition("\n")[0], "presets": presets()}
     else:
         about = {
             "glibc": module.source.glibc,
             "package": module.source.package,
             "licence": LICENCE,
             "source": source_address(module.source.package),
-            "layouts": layouts,
-            "wasm": base64.b64encode(module.wasm).decode(),
+            "facts": facts((2, module.source.minor)),
+            "presets": presets(),
+            "wasm": base64.b64encode(gzip.compress(module.wasm, mtime=0)).decode(),
         }
-    return f"window.heapscopePlayground={json.dumps(about, separators=(',', ':'))};\n"
+    text = json.dumps(about, separators=(",", ":"), ensure_ascii=False)
+    return f"window.heapscopePlayground={text};\n"
+
+
+@cache
+def presets() -> dict[str, dict[str, Any]]:
+    """Return the chapters' states by name: their titles, what to look at, and the calls."""
+    text = (_PACKAGE / "playground" / "presets.json").read_text("utf-8")
+    found: dict[str, dict[str, Any]] = json.loads(text)
+    return found
 
 
 @cache

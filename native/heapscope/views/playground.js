@@ -8,59 +8,7 @@ if (!window.customElements || customElements.get("heap-playground")) return;
 var MOST_CALLS = 400, MOST_TEXT = 40000, MOST_BYTES = 64 * 2 ** 20, WHOLE = 2 ** 20, SLICE = 14,
     HEADER = 16;
 var ABOUT = window.heapscopePlayground || {missing: "The playground’s script is not there."},
-    D = window.heapscopeDecoder;
-
-// ---- the chapters' states: title, what to look at, calls
-
-var PRESETS = {
-  "four-functions": [
-    "Two blocks, one freed", "Chapter 1: what malloc returns, and what free leaves behind.",
-    "a = malloc(24)\nb = malloc(100)\nstrcpy(a, \"hello\")\nfree(a)"
-  ],
-  malloc: [
-    "Sizes, and a place used again",
-    "Chapter 2: 24 and 25 bytes make chunks of different sizes; the next malloc takes the last block freed.",
-    "a = malloc(24)\nb = malloc(25)\nmemset(a, 'A', 24)\nfree(a)\nc = malloc(20)"
-  ],
-  calloc: [
-    "Old bytes and zeros", "Chapter 3: malloc hands out old bytes, calloc zeros.",
-    "a = malloc(40)\nmemset(a, 'S', 40)\nfree(a)\nb = malloc(40)\nfree(b)\nc = calloc(5, 8)"
-  ],
-  realloc: [
-    "In place, or moved",
-    "Chapter 4: at the end of the heap a block grows where it is; with a neighbour it moves.",
-    "a = malloc(40)\nstrcpy(a, \"keep me\")\na = realloc(a, 100)\nb = malloc(24)\na = realloc(a, 200)"
-  ],
-  free: [
-    "Three frees, one list", "Chapter 5: the tcache gives back what came last, first.",
-    "a = malloc(24)\nb = malloc(24)\nc = malloc(24)\nfree(a)\nfree(b)\nfree(c)\nd = malloc(24)"
-  ],
-  "double-free": [
-    "Freed twice", "Chapter 8: glibc finds its key in the block and stops.",
-    "a = malloc(24)\nb = malloc(24)\nfree(a)\nfree(a)"
-  ],
-  "double-free-missed": [
-    "Freed twice, and not noticed",
-    "Chapter 8: with the key overwritten, one block is handed out twice.",
-    "a = malloc(24)\nfree(a)\n*(long *)(a + 8) = 0\nfree(a)\nb = malloc(24)\nc = malloc(24)"
-  ],
-  "use-after-free": [
-    "Written after free", "Chapter 9: the old owner writes into the new owner’s block.",
-    "a = malloc(24)\nstrcpy(a, \"mine\")\nfree(a)\nb = malloc(24)\nstrcpy(b, \"yours\")\nstrcpy(a, \"oops\")"
-  ],
-  "broken-link": [
-    "A link overwritten", "Chapter 9: one byte into a freed block, and malloc follows it.",
-    "a = malloc(24)\nb = malloc(24)\nfree(a)\nfree(b)\nb[0] = 0x41\nc = malloc(24)\nd = malloc(24)"
-  ],
-  "wrong-size": [
-    "One byte too far", "Chapter 10: the byte behind the block is the next one’s size.",
-    "a = malloc(24)\nb = malloc(24)\nc = malloc(24)\nmemset(a, 'A', 24)\na[24] = 0x41\nfree(b)\nd = malloc(56)"
-  ],
-  "stopped": [
-    "Too far, and stopped", "Chapter 10: a size no chunk can have, and glibc’s own message.",
-    "a = malloc(24)\nb = malloc(24)\nmemset(a, 'A', 32)\nfree(b)"
-  ]
-};
+    PRESETS = ABOUT.presets || {}, D = window.heapscopeDecoder;
 
 // ---- small tools
 
@@ -880,7 +828,7 @@ class Machine {
 
 class Run {
   constructor(module) {
-    this.facts = D.layout(ABOUT.layouts, ABOUT.glibc);
+    this.facts = ABOUT.facts;
     this.machine = new Machine(module);
     this.reel = new D.Reel(this.facts);
     this.machine.reel = this.reel;
@@ -1139,14 +1087,19 @@ function story(shot, before) {
 
 // ---- the element
 
-var compiled = null, number = 0;
-function moduleOf() {  // throws where the browser has no 64-bit memories
-  if (!compiled) {
-    var text = atob(ABOUT.wasm), data = new Uint8Array(text.length);
-    for (var i = 0; i < data.length; i++) data[i] = text.charCodeAt(i);
-    compiled = new WebAssembly.Module(data);
-  }
+var number = 0, compiled = null, module = null, SCRIPT = document.currentScript;
+// The smallest module with a 64-bit memory.
+var SMALLEST = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 5, 3, 1, 4, 1]);
+
+function ready() {  // a promise; it fails where the browser cannot run the module
+  if (!compiled) compiled = compile();
   return compiled;
+}
+async function compile() {
+  if (!WebAssembly.validate(SMALLEST)) throw new Error("no memory64");
+  var packed = Uint8Array.from(atob(ABOUT.wasm), c => c.charCodeAt(0)),
+      stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  module = new WebAssembly.Module(await new Response(stream).arrayBuffer());
 }
 
 class HeapPlayground extends HTMLElement {
@@ -1162,19 +1115,24 @@ class HeapPlayground extends HTMLElement {
   start() {
     if (this.built || !this.isConnected) return;
     this.built = true;
-    var reason = ABOUT.missing;
-    if (!reason && !D) reason = "The playground’s decoder is not there.";
-    if (!reason) try {
-        moduleOf();
-      } catch (_) {
-        reason =
-            "This browser cannot run the playground: it has no WebAssembly with 64-bit memory (Chrome and Edge have it since version 133, Firefox since 134).";
-      }
-    if (reason) {
-      this.prepend(h("p.hp-no", {role: "note"}, reason));
-      this.classList.add("hp-off");
-      return;
-    }
+    if (ABOUT.missing || !D)
+      this.without(ABOUT.missing || "The playground’s decoder is not there.");
+    else
+      ready().then(
+          () => {
+            this.open();
+          },
+          () => {
+            this.without(
+                "This browser cannot run the playground: it has no WebAssembly with 64-bit memory (Chrome and Edge have it since version 133, Firefox since 134).");
+          });
+  }
+  without(reason) {  // the text that is there stays
+    this.prepend(h("p.hp-no", {role: "note"}, reason));
+    this.classList.add("hp-off");
+  }
+  open() {
+    if (!this.isConnected) return;
     this.id = this.id || "play-" + (this.getAttribute("preset") || "free") + (number++ || "");
     this.full = !this.hasAttribute("preset") || this.hasAttribute("full");
     var link = this.querySelector("a[href*=playground]");
@@ -1195,7 +1153,10 @@ class HeapPlayground extends HTMLElement {
     removeEventListener("hashchange", this.onhash);
     this.token = null;
   }
-  preset() { return (PRESETS[this.getAttribute("preset")] || PRESETS["four-functions"])[2]; }
+  preset() {
+    var name = this.getAttribute("preset");
+    return (PRESETS[name] || PRESETS["four-functions"]).calls.join("\n");
+  }
   linked() {
     if (location.hash.indexOf("#play=") !== 0) return null;
     try {
@@ -1269,10 +1230,10 @@ class HeapPlayground extends HTMLElement {
     this.link = h("a", {}, "Link to these calls");
     this.menu = this.full &&
         h("select", {id: id + "-preset"}, h("option", {value: ""}, "choose …"),
-          Object.keys(PRESETS).map(k => h("option", {value: k}, PRESETS[k][0])));
+          Object.keys(PRESETS).map(k => h("option", {value: k}, PRESETS[k].title)));
     if (this.menu)
       this.menu.addEventListener("change", () => {
-        if (this.menu.value) this.begin(PRESETS[this.menu.value][2], this.menu.value);
+        if (this.menu.value) this.begin(PRESETS[this.menu.value].calls.join("\n"), this.menu.value);
       });
     this.about = h("p.hp-about");
     this.film = h("heap-film", {id: id + "-film"});
@@ -1337,8 +1298,8 @@ class HeapPlayground extends HTMLElement {
     this.token = null;
     this.busy = false;
     this.go.removeAttribute("aria-disabled");
-    this.run = new Run(moduleOf());
-    this.about.textContent = PRESETS[preset] ? PRESETS[preset][1] : "";
+    this.run = new Run(module);
+    this.about.textContent = PRESETS[preset] ? PRESETS[preset].about : "";
     if (this.menu) this.menu.value = preset && PRESETS[preset] ? preset : "";
     var list = this.parse(text) || [];
     this.pump(this.run, list, text, null, true);
@@ -1346,7 +1307,7 @@ class HeapPlayground extends HTMLElement {
   undo() {
     if (this.busy || !this.run.texts.length) return;
     var texts = this.run.texts.slice(0, -1), gone = last(this.run.texts);
-    this.run = new Run(moduleOf());
+    this.run = new Run(module);
     this.pump(this.run, new Parser(texts.join("\n")).statements(), texts.join("\n"), () => {
       this.status.textContent = "Undone: " + gone;
     });
