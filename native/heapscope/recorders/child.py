@@ -7,7 +7,6 @@ everything, the private heaps included; the parent goes on behind the body with 
 from __future__ import annotations
 
 import contextlib
-import copy
 import dis
 import faulthandler
 import json
@@ -329,7 +328,7 @@ class child:  # noqa: N801 (used like a function: with heapscope.child() as c)
             complete=True,
             stop=self._stop(about),
         )
-        return decode(reading, None, Canon() if heap is None else copy.deepcopy(heap._canon))
+        return decode(reading, None, Canon() if heap is None else heap._settled())
 
     def _stop(self, about: str | None) -> Stop:
         if self.timed_out:

@@ -218,7 +218,7 @@ class Story:
             self.space.others = [(low, high) for low, high in message["others"]]
         if message["arena"] is not None and self._arena is not None:
             self._arena = self._arena[0], bytes.fromhex(message["arena"])
-        self._find_tables()
+        self._find_tables(message.get("tables", ()))
         thread, frames = int(message["th"]), message["frames"]
         if frames:
             self.space.stack(thread, frames[-1][2])
@@ -320,9 +320,15 @@ class Story:
         impossible.sort(key=lambda f: (f.at, f.text))
         return dataclasses.replace(shot, words=tuple(words), faults=tuple(impossible))
 
-    def _find_tables(self) -> None:
-        """Find each heap's tcache table when the heap appears; afterwards it may be corrupted."""
+    def _find_tables(self, told: Sequence[int]) -> None:
+        """Find each heap's tcache table when the heap appears; afterwards it may be corrupted.
+
+        `told` are the tables that the program's threads say they have, where it has several.
+        """
         if not self.layout.known:
+            return
+        if told:
+            self.tables = [table for table in told if self.space.range_of(table)]
             return
         self.tables = [t for t in self.tables if self.space.range_of(t) and not self._over(t)]
         for base, length, kind in self.space.shape:

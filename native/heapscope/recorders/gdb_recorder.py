@@ -280,6 +280,11 @@ class _Recording:
             "layout": {
                 "heap_max": layout.heap_max,
                 "heap_size": layout.heap_size,
+                "ar_ptr": layout.ar_ptr,
+                "safe_linking": layout.safe_linking,
+                "tcache_chunks": list(layout.tcache.chunks),
+                "tcache_bins": layout.tcache.bins,
+                "entries": layout.tcache.entries,
                 "mmap_offset_mask": layout.mmap_offset_mask,
                 "mmap_extra": layout.mmap_extra,
                 "arena_size": layout.arena.size if layout.known else 0,

@@ -9,6 +9,7 @@ mmap instead of brk (malloc.c, ``__always_fail_morecore``), piece by piece.
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno as errnos
 import gc
 import os
@@ -27,7 +28,7 @@ from heapscope.glibc.decode import decode
 from heapscope.glibc.layout import Layout
 from heapscope.glibc.reading import Mapping as Range
 from heapscope.glibc.reading import RawPointer, Reading
-from heapscope.model.canonical import HEAP, Canon
+from heapscope.model.canonical import HEAP, Canon, torn
 from heapscope.model.film import Film, Reel
 from heapscope.model.snapshot import HEADER, WORD, Event, Snapshot
 from heapscope.recorders.calls import Call, Calls, event
@@ -442,7 +443,65 @@ class Heap:
     def snapshot(self) -> Snapshot:
         """Return the heap as it is now, decoded, at fixed addresses."""
         self._must_be_open("drawn")
-        return decode(self._reading(names=True), None, self._canon)
+        return self._drawn()[0]
+
+    def shown(self, block: Any, size: int) -> bytes:
+        """Return `size` bytes from the pointer `block` on, as the picture has them.
+
+        They are the bytes in memory, except that addresses and the allocator's key have their fixed
+        forms, so that they are the same in every run.  HeapError when they are not this heap's.
+        """
+        shot, at = self.snapshot(), self._canon.address(_address(block))
+        for region in shot.regions:
+            if at is not None and region.base <= at <= at + size <= region.end:
+                return region.read(at, size)
+        raise HeapError(f"{size} bytes from this pointer on are not all in this heap")
+
+    def _drawn(self, at: int = 0, was: int = 0) -> tuple[Snapshot, int, int]:
+        """Return the heap as it is, and the fixed forms of the word at real `at`.
+
+        They are that of `was`, which it held after the last call, and that of what it holds.
+        """
+        reading = self._reading(names=True)
+        left = self._left(reading)
+        if left is not None:
+            decode(left, None, self._canon)
+        before = self._canon.before(at)
+        shot = decode(reading, None, self._canon)
+        after = self._canon.before(at)
+        if before is not None and after is not None:
+            return shot, before[1], after[1]
+        now, made = _word(at) if at else 0, self._canon.pointer(was)
+        part = torn(now, was, made)
+        return shot, made, self._canon.pointer(now) if part is None else part
+
+    def _left(self, reading: Reading) -> Reading | None:
+        """Return what the last call left, where the program has written over that since.
+
+        Of a word that was half overwritten, only this tells which half is still an address.
+        """
+        if not self._c.word_count:  # the calls are not checked: the film has what they left
+            frame = next((f for f in reversed(self._frames) if not f.written), None)
+            if frame is None or frame.calls != len(self._calls.log):
+                return None
+            same = frame.reading.mappings == reading.mappings
+            return None if same else replace(frame.reading, blocks=reading.blocks)
+        if C.hs_sound(self._c):
+            return None
+        kept = ffi.unpack(self._c.words, self._c.word_count)
+        words = {int(word.at): int(word.value) for word in kept}
+        arena = reading.main_arena
+        return replace(
+            reading,
+            mappings=tuple(replace(m, data=_with(m.base, m.data, words)) for m in reading.mappings),
+            main_arena=None if arena is None else (arena[0], _with(*arena, words)),
+        )
+
+    def _settled(self) -> Canon:
+        """Return a copy of the fixed addresses that knows the heap as it is."""
+        if not self.closed:
+            self._drawn()
+        return copy.deepcopy(self._canon)
 
     def reading(self) -> Reading:
         """Return the heap's raw bytes and calls, with real addresses."""
@@ -596,6 +655,15 @@ def _plain(args: tuple[Any, ...]) -> tuple[int, ...]:
 def _word(at: int) -> int:
     """Return the 64-bit word at an address of the heap."""
     return int(ffi.cast("uint64_t *", at)[0])
+
+
+def _with(base: int, data: bytes, words: dict[int, int]) -> bytes:
+    """Return `data`, which starts at `base`, with the words (by address) that lie in it."""
+    made = bytearray(data)
+    for at, value in words.items():
+        if base <= at <= base + len(made) - WORD:
+            made[at - base : at - base + WORD] = value.to_bytes(WORD, "little")
+    return bytes(made)
 
 
 def _offsets(facts: Layout) -> Any:

@@ -38,6 +38,7 @@ MOST_FRAMES = 24  # of the user's own functions, innermost first
 MOST_DEPTH = 200  # frames that are looked at
 MOST_OBJECT = 256  # bytes of one object of Go
 MOST_FIELDS = 64
+MOST_LISTED = 16  # blocks of one list of a tcache
 MOST_TEXT = 40  # bytes of a text that a variable leads to
 
 # name -> (register of each argument, which argument is the block handed in)
@@ -135,6 +136,7 @@ class Heaps:
         self.arena_sent = b""
         self.blocks: dict[int, None] = {}  # blocks with flag M that may be in use
         self.threads: dict[int, None] = {}  # bases of thread heaps
+        self.mine: set[int] = set()  # blocks that the user's calls, and libraries for them, got
         self.others: list[list[int]] = []  # all other mappings, as they were last written out
         self.news = False
 
@@ -143,6 +145,7 @@ class Heaps:
         word = job.word(user - 8)
         if word is None:
             return
+        self.mine.add(user)
         if word & 2:
             self.blocks[user] = None
         elif word & 4 and job.layout["heap_max"]:
@@ -190,9 +193,48 @@ class Heaps:
                 found.append((base, length, "mmap"))
         return found
 
+    def reveal(self) -> None:
+        """Show the heaps of other threads that have to do with the user's blocks.
+
+        A block that one thread asked for and another gives back is in the table of the other, whose
+        heap may hold nothing else of the user's; and a table that is shown may lead anywhere.
+        """
+        if not THREADS.tables:
+            return
+        most = job.layout["heap_max"]
+        for table in THREADS.tables.values():
+            base, inside = table & -most, self.held(table)
+            arena = job.word(base + job.layout["ar_ptr"]) or 0
+            apart = arena & -most == base  # else it is in the main heap
+            if apart and base not in self.threads and self.mine.isdisjoint(inside):
+                continue
+            if apart:
+                self.threads[base] = None
+            for user in inside:
+                if (job.word(user - 8) or 0) & 4:
+                    self.threads[user & -most] = None
+
+    @staticmethod
+    def held(table: int) -> list[int]:
+        """Return the blocks that are in a tcache table, as far as its lists can be followed."""
+        layout = job.layout
+        found: list[int] = []
+        data = job.read(table + layout["entries"], 8 * layout["tcache_bins"]) or b""
+        for (node,) in struct.iter_unpack("<Q", data):
+            seen = 0
+            while node and seen < MOST_LISTED:
+                found.append(node)
+                seen += 1
+                raw = job.word(node)
+                if raw is None:
+                    break
+                node = raw ^ (node >> 12) if layout["safe_linking"] else raw
+        return found
+
     def changes(self) -> list[list[Any]]:
         """Return [base, length, kind, {page number: bytes}] with the pages that changed."""
         result = []
+        self.reveal()
         ranges = self.ranges()
         for gone in self.sent.keys() - {base for base, _, _ in ranges}:
             del self.sent[gone]
@@ -266,6 +308,74 @@ class Heaps:
 
 
 heaps = Heaps()
+
+
+class Threads:
+    """The program's threads: where the tcache table of each is.
+
+    libc's thread-local variable ``tcache`` says it (malloc.c).  Where that variable is among a
+    thread's own data is found once, without symbols: there the main thread has the address of its
+    table, the first chunk of the heap.
+    """
+
+    def __init__(self) -> None:
+        self.bases: dict[int, int] = {}  # by thread: the register that its own data are found by
+        self.place: int | None = None  # of `tcache`, from there
+        self.tables: dict[int, int] = {}  # by thread
+
+    def update(self) -> None:
+        """Look for threads that are new or gone, and read the variable of each."""
+        alive = gdb.selected_inferior().threads()
+        if len(alive) < 2 or not job.layout["heap_max"]:
+            self.tables = {}
+            return
+        self._learn(alive)
+        if self.place is None:
+            self.place = self._search()
+        if self.place is None:
+            return
+        found = {n: job.word(base + self.place) or 0 for n, base in self.bases.items()}
+        self.tables = {n: found[n] for n in sorted(found) if self._right(found[n])}
+
+    def _learn(self, alive: Any) -> None:
+        numbers = {thread.num for thread in alive}
+        for gone in self.bases.keys() - numbers:
+            del self.bases[gone]
+        fresh = [thread for thread in alive if thread.num not in self.bases]
+        if not fresh:
+            return
+        now = gdb.selected_thread()
+        try:
+            for thread in fresh:
+                thread.switch()
+                self.bases[thread.num] = register(OWN_DATA)
+        finally:
+            now.switch()
+
+    def _search(self) -> int | None:
+        """Return where `tcache` is, as seen from the main thread's register."""
+        main = self.bases.get(1)
+        if not main:
+            return None
+        low = -PAGE if OWN_DATA == "fs_base" else 0
+        for place in range(low, low + PAGE, 8):
+            table = job.word(main + place) or 0
+            if self._right(table) and any(
+                kind == "heap" and base < table < base + length
+                for base, length, kind in heaps.ranges()
+            ):
+                return place
+        return None
+
+    @staticmethod
+    def _right(table: int) -> bool:
+        """Whether an address may be that of a table."""
+        if not table or table % 16:
+            return False
+        return (job.word(table - 8) or 0) & ~7 in job.layout["tcache_chunks"]
+
+
+THREADS = Threads()
 
 
 # ---- types and variables
@@ -543,6 +653,7 @@ def collect(number: int, data: bytes, depth: int, found: dict[int, list[Any]]) -
 # ---- calls
 
 NAMES, RESULT, STACK = REGISTERS["i386:x86-64"]
+OWN_DATA = "fs_base"  # where a thread's own data are
 GO_NAMES, GO_G = GO_REGISTERS["i386:x86-64"]
 GOROUTINES: dict[int, int] = {}  # by thread: the goroutine that it was seen to run last
 
@@ -574,6 +685,20 @@ class Pending:
 
 CALLS: dict[int, list[Pending]] = {}  # by thread
 COUNT = [0]
+LOCKED = [False]
+
+
+def alone(on: bool) -> None:
+    """Let only the thread at hand run, or all of them again.
+
+    A call of the allocator's is not interrupted by the lines of other threads: in the middle of one
+    the size words and lists of the heap are half written.
+    """
+    if LOCKED[0] != on:
+        run(f"set scheduler-locking {'on' if on else 'off'}")
+        LOCKED[0] = on
+
+
 RETURNS: dict[int, Return] = {}
 
 
@@ -588,6 +713,10 @@ def settle(pc: int) -> None:
     if not waiting or waiting[-1].at != pc or waiting[-1].sp not in (sp, sp - 8):
         return
     call = waiting.pop()
+    if not waiting:
+        alone(False)
+    if call.name == "free":
+        return
     value = register(RESULT)
     if call.name == "posix_memalign":
         status, value = value & 0xFFFFFFFF, 0
@@ -667,8 +796,11 @@ class Entry(Named):
         job.write("call", n=number, fn=self.name, args=args, who=who, via=via, th=thread)
         if self.block is not None and args[self.block]:
             heaps.gave(args[self.block])
-        if self.name == "free" or not at:
+        several = len(gdb.selected_inferior().threads()) > 1
+        if (self.name == "free" and not several) or not at:
             return
+        if several:
+            alone(True)
         waiting.append(Pending(number, self.name, who, args, at, sp))
         if at not in RETURNS:
             RETURNS[at] = Return(at)
@@ -774,6 +906,8 @@ class Pin(Named):
 
 def record(kind: str) -> None:
     """Write out everything as it is now."""
+    alone(False)
+    guard(THREADS.update)
     frames, beneath = stack()
     fields: dict[str, Any] = {
         "th": thread_now(in_go=bool(frames) and is_go(gdb.newest_frame().name() or "")),
@@ -787,6 +921,8 @@ def record(kind: str) -> None:
     }
     if heaps.news:
         fields["others"] = heaps.others
+    if THREADS.tables:
+        fields["tables"] = list(THREADS.tables.values())
     side = go_side(frames)
     if side is not None:
         fields["go"] = side
@@ -1002,11 +1138,12 @@ def address_of(name: str) -> int:
 
 def know_machine() -> None:
     """Choose the registers' names; gdb.error where the machine is not known."""
-    global NAMES, RESULT, STACK, GO_NAMES, GO_G
+    global NAMES, RESULT, STACK, GO_NAMES, GO_G, OWN_DATA
     machine = gdb.selected_frame().architecture().name()
     if machine not in REGISTERS:
         raise gdb.error(f"films are for x86-64 and aarch64; this is {machine}")
     NAMES, RESULT, STACK = REGISTERS[machine]
+    OWN_DATA = "fs_base" if RESULT == "rax" else "tpidr"
     GO_NAMES, GO_G = GO_REGISTERS[machine]
 
 
@@ -1095,6 +1232,7 @@ def start() -> None:
         "set width 0",
         "set startup-with-shell off",
         "set disable-randomization off",  # the supervisor has done it, where that is allowed
+        "maint set target-non-stop off",  # all threads stand still while one is looked at
         "set print inferior-events off",
         "set print thread-events off",
         "set breakpoint pending on",
@@ -1172,7 +1310,10 @@ def main() -> None:
         guard(record, "stop")
     timer = threading.Timer(job.form["timeout"], watch.clock)
     timer.daemon = True
+    # What gdb waits for, above all SIGCHLD, must come to its own thread.
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     timer.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, old)
     while gdb.selected_inferior().pid and job.over is None:
         watch.signal = None
         watch.stop_seen.clear()

@@ -118,14 +118,13 @@ def _tcache_takes(heap: Heap, shot: Snapshot, chunk: Chunk) -> bool:
 
 def spoiled(heap: Heap, function: str, at: int, was: int, args: Arguments) -> str:
     """Explain that a word which only the allocator may write has changed between two calls."""
-    shot = heap.snapshot()
-    now = int.from_bytes(_eight(at), "little")
+    shot, held, holds = heap._drawn(at, was)
     where = heap._canon.anywhere(at)
     word = next((w for w in shot.words if w.at == where), None)
     what = _what(heap, shot, word, at)
-    text = (
-        f"{function} was not run: somebody wrote over {what}. It held {was:#x} and holds {now:#x}."
-    )
+    text = f"{function} was not run: somebody wrote over {what}. "
+    text += f"It held {held:#x} and holds {holds:#x}"
+    text += ", with addresses moved to a fixed base, as in the picture." if held != was else "."
     suspect = _suspect(shot, where)
     if suspect is not None and suspect.usable:
         text += f" {suspect.name} ends right before it: were more than its {suspect.usable} usable"
@@ -140,12 +139,6 @@ def spoiled(heap: Heap, function: str, at: int, was: int, args: Arguments) -> st
         f"{text} {end} {SEE_IT} This heap can still be drawn and closed; "
         "go on with a new one: heap = Heap()."
     )
-
-
-def _eight(at: int) -> bytes:
-    from heapscope.recorders.memory import read
-
-    return read(at, 8)
 
 
 def _what(heap: Heap, shot: Snapshot, word: Word | None, at: int) -> str:

@@ -320,17 +320,28 @@ def _past(word: Word) -> bool:
 def _dangling(shot: Snapshot, before: Snapshot | None) -> list[str]:
     old = {(p.name, p.scope): p.state for p in before.pointers} if before is not None else {}
     fresh = [
-        p.name
+        p
         for p in shot.pointers
         if p.state == "dangling" and old.get((p.name, p.scope)) != "dangling"
     ]
     if not fresh:
         return []
-    plural = len(fresh) > 1
+    # Variables of one name in several functions are told apart: p in main(), p in use().
+    scopes = {name: {p.scope for p in fresh if p.name == name} for name in {p.name for p in fresh}}
+    names = [p.name if len(scopes[p.name]) == 1 else _in_scope(p.name, p.scope) for p in fresh]
+    plural = len(set(names)) > 1
     verb = (
         "still hold the address: they dangle" if plural else "still holds the address: it dangles"
     )
-    return [f"{_listed(fresh)} {verb}."]
+    return [f"{_listed(names)} {verb}."]
+
+
+def _in_scope(name: str, scope: str) -> str:
+    """Return ``p in main()``; ``p in walk(), call 2`` in a function that has called itself."""
+    function, _, call = scope.partition(" (")
+    if not function:
+        return f"the global {name}"
+    return f"{name} in {function}()" + (f", call {call.rstrip(')')}" if call else "")
 
 
 def _listed(names: Iterable[str]) -> str:

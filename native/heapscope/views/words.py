@@ -83,13 +83,23 @@ def place(snapshot: Snapshot, chunk: Chunk) -> str:
             return "in use, a mapping of its own"
         return chunk.label or str(chunk.state) if chunk.state is State.UNKNOWN else str(chunk.state)
     for found in snapshot.lists:
-        if found.name != chunk.free_list or found.arena != chunk.arena:
+        if found.name != chunk.free_list:
             continue
         for number, link in enumerate(found.links):
             if link.chunk == chunk.at:
                 rank = _ORDINALS[number] if number < len(_ORDINALS) else f"number {number + 1}"
-                return f"free, {rank} in {found.name}"
+                # A block that another thread gave back is in that thread's tcache.
+                whose = "" if found.arena == chunk.arena else _whose(found)
+                return f"free, {rank} in {found.name}{whose}"
     return f"free, {chunk.free_list or chunk.state}"
+
+
+def _whose(found: FreeList) -> str:
+    """Say whose a free list is: `` of thread 1``; the main thread's needs no word in a chain."""
+    if found.arena == "main":
+        return " of the main thread" if found.kind is State.TCACHE else " of the main arena"
+    # An arena is called after the first thread that had it.
+    return f" of {found.arena}" if found.kind is State.TCACHE else f" of arena {found.arena}"
 
 
 def sizes(chunk: Chunk) -> str:
@@ -117,7 +127,7 @@ def decoded(link: Link) -> str:
 def chain(snapshot: Snapshot, found: FreeList) -> str:
     """Return a free list in list order: ``tcache[0x20] → B → A → ∅``."""
     names = [link.name or target(snapshot, link.at) for link in found.links]
-    arena = "" if found.arena == "main" else f" of arena {found.arena}"
+    arena = "" if found.arena == "main" else _whose(found)
     end = "✗" if found.fault else "∅"
     return " → ".join([found.name + arena, *names, end])
 
