@@ -174,7 +174,7 @@ def _chunk(scene: Scene, piece: Piece) -> Chunk:
         usable=piece.usable,
         name=piece.name,
         free_list=piece.free_list,
-        claims=piece.claims if piece.lie else None,
+        claims=scene.value(piece.at + WORD, piece.word) & ~7 if piece.lie else None,
         arena=piece.arena,
         label=piece.label,
     )

@@ -104,6 +104,8 @@ def _fix_links(scene: Scene, found: RawList) -> None:
     if broken is not None and at_head and broken.slot not in scene.fixed:
         raw = scene.memory.u64(broken.slot)
         value = raw if raw is None else _taken_over(scene, broken.slot, raw)
+        if value is not None and value == raw:
+            value = scene.value(broken.slot, raw)
         if value is not None and value != raw:
             scene.fixed[broken.slot] = scene.targets[broken.slot] = value
 
@@ -130,7 +132,7 @@ def _judge_list(scene: Scene, found: RawList) -> None:
     for at, leads, should in found.wrong_back:
         owner = scene.owner(at)
         who = scene.who(owner) if owner else found.name
-        text = f"fd of {who} leads to {scene.where(leads)}, and should lead to "
+        text = f"fd of {who} leads to {scene.led(at, leads)}, and should lead to "
         scene.fault(at, f"{text}{scene.where(should)}{_bin_stop(found)}", owner)
     if found.broken is not None:
         _judge_break(scene, found, found.broken)
@@ -153,10 +155,10 @@ def _judge_list(scene: Scene, found: RawList) -> None:
 def _judge_break(scene: Scene, found: RawList, broken: Break) -> None:
     slot = broken.slot
     owner = scene.owner(slot)
-    if slot in scene.targets and scene.canon.address(broken.target) is None:
-        place = f"{scene.targets[slot]:#x}"
+    if scene.targets.get(slot, scene.to(broken.target)) != scene.to(broken.target):
+        place = f"{scene.targets[slot]:#x}"  # a torn link; the real one may lead into the heap
     else:
-        place = scene.where(broken.target)
+        place = scene.led(slot, broken.target)
     if owner is not None and owner.at + HEADER not in scene.tables:
         who = f"{'bk' if found.kind in BINNED else 'the link'} of {scene.who(owner)}"
     else:
@@ -285,7 +287,8 @@ def _attribute(scene: Scene, piece: Piece) -> None:
 
 def _judge_size(scene: Scene, piece: Piece) -> None:
     at = piece.at + WORD
-    says = f"the size word of {scene.who(piece)} is {piece.word:#x}, {piece.claims} bytes, which "
+    word = scene.value(at, piece.word)
+    says = f"the size word of {scene.who(piece)} is {word:#x}, {word & ~7} bytes, which "
     if piece.state is State.FENCE or not (piece.lie or piece.walk_fault):
         return
     if piece.walk_fault is not None:
@@ -380,5 +383,6 @@ def _judge_tops(scene: Scene) -> None:
             continue
         if piece.end not in ends:
             left = min(ends, key=lambda e: abs(e - piece.end)) - top
-            text = f"the size word of top is {piece.word:#x}, {piece.size} bytes, but {left} bytes "
+            word = scene.value(top + WORD, piece.word)
+            text = f"the size word of top is {word:#x}, {word & ~7} bytes, but {left} bytes "
             scene.fault(top + WORD, f"{text}are left of the heap", piece)

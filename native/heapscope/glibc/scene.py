@@ -143,6 +143,24 @@ class Scene:
         """Return the canonical address; an address that is nowhere stays as it is."""
         return self.canon.pointer(real)
 
+    def value(self, at: int, raw: int) -> int:
+        """Return the canonical form of the word `raw` stored at real `at`, whatever it is.
+
+        Sentences say this one, so that what is left of an address in it is not the real one's.
+        """
+        if at in self.fixed:
+            return self.fixed[at]
+        moved = self.canon.address(raw)
+        if moved is None:
+            moved = self.canon.patched(raw, at)
+        return raw if moved is None else moved
+
+    def led(self, at: int, real: int) -> str:
+        """Say where the plain pointer `real` stored at real `at` leads; see :meth:`where`."""
+        if self.canon.address(real) is None:
+            return f"{self.value(at, real):#x}"
+        return self.where(real)
+
     def offset(self, real: int) -> str:
         """Write an address as region and offset, or as a bare number."""
         found = self.canon.range_of(real)

@@ -205,29 +205,12 @@ class Canon:
         return known.raw[index], known.made[index]
 
     def patched(self, value: int, at: int) -> int | None:
-        """Rewrite a word of which the program has overwritten a part.
+        """Rewrite a word of which the program has overwritten a part; see :func:`torn`.
 
-        The bytes left over from a rewritten word keep their rewritten form.  None when nothing of
-        the word before is left (fewer than two bytes at either end), or it was not a rewritten one.
+        None when nothing of the word before is left, or it was not a rewritten one.
         """
         was = self.before(at)
-        if was is None or was[0] == was[1]:
-            return None
-        raw, old, made = (w.to_bytes(WORD, "little") for w in (value, was[0], was[1]))
-        head = 0
-        while head < WORD and raw[head] == old[head]:
-            head += 1
-        tail = 0
-        while tail < WORD - head and raw[WORD - 1 - tail] == old[WORD - 1 - tail]:
-            tail += 1
-        # Zero bytes at the top of an address are equal whatever was written: they prove nothing.
-        proof = sum(1 for b in raw[WORD - tail :] if b) if tail else 0
-        keep_tail = tail if proof >= 2 else 0
-        keep_head = head if head >= 2 else 0
-        if keep_head + keep_tail == 0:
-            return None
-        middle = raw[keep_head : WORD - keep_tail]
-        return int.from_bytes(made[:keep_head] + middle + made[WORD - keep_tail :], "little")
+        return None if was is None else torn(value, *was)
 
     def rewrite(self, base: int, words: list[int], fixed: dict[int, int]) -> list[int]:
         """Return the canonical words of the range at real `base`.
@@ -334,6 +317,33 @@ class Canon:
         if found is None or not found.name or target % 16:
             return None
         return target - found.base + found.to ^ moved_page >> SHIFT
+
+
+def torn(value: int, was: int, made: int) -> int | None:
+    """Rewrite a word of which a part was written over.
+
+    `value` is what it holds, `was` what it held before, and `made` the canonical form of that.  The
+    bytes that were left keep their canonical form, byte by byte.  A byte that was written and is
+    the same as before cannot be told from one that was left.  None when nothing is left (fewer than
+    two bytes at either end), or `was` was not rewritten.
+    """
+    if was == made:
+        return None
+    raw, old, new = (word.to_bytes(WORD, "little") for word in (value, was, made))
+    head = 0
+    while head < WORD and raw[head] == old[head]:
+        head += 1
+    tail = 0
+    while tail < WORD - head and raw[WORD - 1 - tail] == old[WORD - 1 - tail]:
+        tail += 1
+    # Zero bytes at the top of an address are equal whatever was written: they prove nothing.
+    proof = len(raw[WORD - tail :].rstrip(b"\0"))
+    keep_tail = tail if proof >= 2 else 0
+    keep_head = head if head >= 2 else 0
+    if keep_head + keep_tail == 0:
+        return None
+    middle = raw[keep_head : WORD - keep_tail]
+    return int.from_bytes(new[:keep_head] + middle + new[WORD - keep_tail :], "little")
 
 
 def _overlap(one: Range, other: Range) -> bool:
