@@ -89,7 +89,7 @@ class Story:
         self.source, self.language, self.glibc, self.arch = source, language, glibc, arch
         self.layout = Layout.for_version(glibc)
         self.lines = mask(source, raw_strings=language == "go").splitlines()
-        self.types = Types(language)
+        self.types = Types(language, re.sub(r"//.*|/\*(?!\s*#)|\*/", "", source))
         self.space = Space()
         self.calls = Calls()
         self.reel = Reel()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +16,23 @@ MOST_NESTED = 3
 MOST_SHOWN = 40
 """Characters of a text or list that are shown."""
 WORD = 8
+_ANONYMOUS = re.compile(r"C\.struct___\d+")
+"""What cgo calls a struct of C's that has no tag."""
+_TYPEDEF = re.compile(r"\btypedef\s+struct\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}\s*(\w+)\s*[;,]")
+
+
+def typedefs(preamble: str) -> list[tuple[tuple[str, ...], str]]:
+    """Return (names of the fields, typedef's name) of the structs without a tag in C text.
+
+    The text is without comments. ``typedef struct { int x, y; } point;`` gives
+    ``(("x", "y"), "point")``.
+    """
+    found = []
+    for body, name in _TYPEDEF.findall(preamble):
+        flat = re.sub(r"\{[^{}]*\}", "", body)
+        declared = re.findall(r"(?:\(\s*\*\s*)?(\w+)\s*(?:\[[^\]]*\]\s*|\)\s*\([^)]*\)\s*)*[;,]", flat)
+        found.append((tuple(declared), name))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +90,27 @@ class Cell:
 class Types:
     """The types of one film."""
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, source: str = "") -> None:
         self.go = language == "go"
         self.kinds: dict[int, Kind] = {}
+        self._typedefs = typedefs(source) if self.go else []
+        self._called: dict[str, str] = {}  # cgo's names of structs without a tag -> their typedefs
 
     def add(self, form: Mapping[str, Any]) -> None:
         """Learn a type."""
         kind = Kind.of(form)
-        self.kinds[kind.number] = kind
+        if self.go and _ANONYMOUS.fullmatch(kind.name):
+            # cgo puts _ in front of a field with the name of a keyword of Go's.
+            fields = [name.removeprefix("_") for name, _, _ in kind.fields if name != "_"]
+            same = {
+                name
+                for declared, name in self._typedefs
+                if [field.removeprefix("_") for field in declared] == fields
+            }
+            if len(same) == 1:
+                self._called[kind.name] = f"C.{same.pop()}"
+        name = _ANONYMOUS.sub(lambda m: self._called.get(m[0], "C.struct {…}"), kind.name)
+        self.kinds[kind.number] = dataclasses.replace(kind, name=name)
 
     def cells(
         self, name: str, number: int, data: bytes, said: bytes | None, first: bytes | None = None
