@@ -91,9 +91,10 @@ def heap() -> dict[str, Any]:
     bins = {}
     start = ARENA["bins"]
     for n in range(127):
-        head, first = start + 16 * n - 16, int(arena["bins"][2 * n])
+        # From the end that malloc takes from: bk, the second of each two words.
+        head, first = start + 16 * n - 16, int(arena["bins"][2 * n + 1])
         if first not in (0, head):
-            bins[n + 1] = chain(first, lambda at: words[at + 16], head)
+            bins[n + 1] = chain(first, lambda at: words[at + 24], head)
     return {
         "base": base,
         "top": top,
