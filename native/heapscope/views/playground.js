@@ -26,6 +26,34 @@ function big(n) { return n.toLocaleString("en-US"); }
 function bytes(n) { return big(n) + (n === 1 ? " byte" : " bytes"); }
 function hex(n) { return "0x" + n.toString(16); }
 function unique(list) { return [...new Set(list)]; }
+function renew(
+    old,
+    fresh) {  // makes a tree like another; what is equal stays, so that it is not laid out again
+  if (old.isEqualNode(fresh)) return;
+  if (old.nodeType !== 1 || old.nodeName !== fresh.nodeName) return old.replaceWith(fresh);
+  Array.from(old.attributes).forEach(a => {
+    if (!fresh.hasAttribute(a.name)) old.removeAttribute(a.name);
+  });
+  Array.from(fresh.attributes).forEach(a => {
+    if (old.getAttribute(a.name) !== a.value) old.setAttribute(a.name, a.value);
+  });
+  var had = Array.from(old.childNodes), now = Array.from(fresh.childNodes), from = 0, end = 0,
+      most = Math.min(had.length, now.length);
+  while (from < most && had[from].isEqualNode(now[from])) from++;
+  while (end < most - from && had[had.length - 1 - end].isEqualNode(now[now.length - 1 - end]))
+    end++;
+  had = had.slice(from, had.length - end);
+  now = now.slice(from, now.length - end);
+  had.slice(now.length).forEach(kid => {
+    kid.remove();
+  });
+  now.forEach((kid, n) => {
+    if (had[n])
+      renew(had[n], kid);
+    else
+      old.insertBefore(kid, old.childNodes[from + n] || null);
+  });
+}
 function last(list) { return list[list.length - 1]; }
 function copy(x) { return JSON.parse(JSON.stringify(x)); }
 
@@ -1374,11 +1402,11 @@ class HeapPlayground extends HTMLElement {
   draw(quiet) {
     var run = this.run, title = "Your calls", n = run.steps.length - 1, step = run.steps[n];
     if (this.film.fig)
-      this.film.load(run.form(title), n);
+      this.film.load(run.form(title), n, renew);
     else {
       this.film.append(h("script", {type: "application/json"}, JSON.stringify(run.form(title))));
       this.film.start();
-      if (this.film.fig) this.film.load(run.form(title), n);
+      if (this.film.fig) this.film.load(run.form(title), n, renew);
     }
     this.status.textContent =
         quiet ? "" : step[0] + (step[1] ? " → " + step[1] : "") + ". " + step[2];
