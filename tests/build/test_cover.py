@@ -27,7 +27,8 @@ def test_the_file_stands_alone_and_knows_light_and_dark(root: Path) -> None:
     assert 'href="http' not in text
 
 
-def test_the_page_has_picture_and_words(book: SampleBook) -> None:
+def test_the_page_has_picture_and_words(pages_only: SampleBook) -> None:
+    book = pages_only
     book.page("cover", "# A sample\n\n```{heap-picture}\n```\n\n```{heap-picture}\n:only: b\n```")
     built = book.build()
     assert not built.red, built.log
@@ -37,7 +38,8 @@ def test_the_page_has_picture_and_words(book: SampleBook) -> None:
     assert page.count('<style class="hs-style">') == 0
 
 
-def test_the_film_is_recorded_from_the_program_in_the_page(book: SampleBook) -> None:
+def test_the_film_is_recorded_from_the_program_in_the_page(pages_only: SampleBook) -> None:
+    book = pages_only
     program = "char *p = malloc(24);\nfree(p);"
     book.page("cover", f"# A sample\n\n```{{heap-film}} Two lines\n{program}\n```")
     built = book.build()
@@ -49,7 +51,8 @@ def test_the_film_is_recorded_from_the_program_in_the_page(book: SampleBook) -> 
     assert "film.js" in page
 
 
-def test_a_program_that_does_not_compile_makes_the_build_red(book: SampleBook) -> None:
+def test_a_program_that_does_not_compile_makes_the_build_red(pages_only: SampleBook) -> None:
+    book = pages_only
     book.page("cover", "# A sample\n\n```{heap-film} One line\nchar *p = malloc(\n```")
     built = book.build()
     assert built.red
