@@ -64,7 +64,9 @@ def book(tmp_path: Path, cache: Path, module: Module) -> SampleBook:
     """A book of which one page has a playground; the module need not be compiled again."""
     made = SampleBook(tmp_path / "book")
     made.notebook("one", SUM)
-    made.page("cover", "# A sample\n\n<heap-playground>Calls to malloc.</heap-playground>")
+    made.page(
+        "cover", '# A sample\n\n<heap-playground preset="malloc">Calls to malloc.</heap-playground>'
+    )
     shutil.copytree(cache, made.folder / "_build" / ".playground")
     return made
 

@@ -14,7 +14,7 @@ from browser import problems, served, visit
 from heapscope.model.codec import schema
 from heapscope.model.film import Film
 from heapscope.playground import build, find
-from heapscope.sphinx.playground import script
+from heapscope.sphinx.playground import FILMS, recordings, script
 from heapscope.views import film
 from heapscope.views.picture import style_sheet
 from playwright.sync_api import Browser, Page
@@ -34,7 +34,10 @@ _ERROR = "document.querySelector('.hp-err').textContent"
 def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with a full playground, one with a small one, and one without a module."""
     made = tmp_path_factory.mktemp("playground")
-    module = script(build(find(), root / "_build" / ".playground"))
+    cache = root / "_build" / ".playground"
+    recorded = recordings(("malloc", "double-free"), cache)
+    (made / FILMS).write_text(recorded, "utf-8")
+    module = script(build(find(), cache), recorded)
     style = f"{style_sheet()}{film.sheet()}{(VIEWS / 'playground.css').read_text('utf-8')}"
     parts = [film.script()]
     for name in ("decoder.js", "playground.js"):
@@ -42,6 +45,7 @@ def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, inner, about in (
         ("full", '<heap-playground full preset="wrong-size">', module),
         ("small", '<heap-playground preset="malloc">', module),
+        ("second", '<heap-playground full preset="double-free">', module),
         (
             "none",
             '<heap-playground preset="malloc">',
@@ -268,3 +272,42 @@ def test_without_a_module_the_text_stays(browser: Browser, folder: Path) -> None
     with opened(browser, folder, "none") as page:
         assert "No." in page.locator("heap-playground").inner_text()
         assert page.get_by_role("link", name="the playground").is_visible()
+
+
+_WITHOUT_64_BITS = """
+    const validate = WebAssembly.validate;
+    WebAssembly.validate = bytes => bytes[11] !== 4 && validate(bytes);
+"""
+
+
+@pytest.mark.parametrize("name", ["small", "second"])
+def test_without_64_bit_memory_there_is_a_recorded_film(
+    browser: Browser, folder: Path, name: str
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.add_init_script(_WITHOUT_64_BITS)
+    page.goto((folder / f"{name}.html").as_uri())
+    page.wait_for_selector("heap-playground heap-film figure")
+    text = page.locator("heap-playground").inner_text()
+    assert "no WebAssembly with 64-bit memory" in text
+    assert "recorded from a real run" in text
+    assert page.locator("heap-playground .hp-form").count() == 0
+    for _ in range(4):
+        page.get_by_role("button", name="Next step").click()
+    said = page.locator(".hf-cur").inner_text()
+    assert ("double free detected in tcache 2" if name == "second" else "free(a)") in said
+    if name == "second":
+        page.get_by_label("Calls").select_option("malloc")
+        page.wait_for_selector("#play-malloc figure")
+        assert "Chapter 2" in page.locator(".hp-about").inner_text()
+    assert [url for url in asked if not url.startswith("file:")] == []
+    assert sum(FILMS in url for url in asked) == 1
+    context.close()
+
+
+def test_the_films_are_loaded_only_where_they_are_needed(browser: Browser, folder: Path) -> None:
+    with opened(browser, folder, "small") as page:
+        assert page.evaluate("typeof window.heapscopeFilms") == "undefined"

@@ -8,14 +8,17 @@ that is opened from a file may not fetch. It sets ``window.heapscopePlayground``
      wasm: the module, as gzip and then base64}
 
 or, where the module cannot be built, ``{missing: sentence, presets: …}``: the book is built all the
-same, and the page says what to install.
+same, and the page says what to install. ``films`` names ``playground-films.js``, if there is one: a
+page whose browser cannot run the module loads it, and shows the presets as recorded films.
 """
 
 from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -27,7 +30,10 @@ from sphinx.util import logging
 import heapscope
 from heapscope.glibc.layout import facts
 from heapscope.playground import Module, UnbuiltError, build, find
+from heapscope.playground.films import films
 from heapscope.playground.source import INSTALLED, LICENCE
+from heapscope.programs.runner import MissingToolError
+from heapscope.recorders.gdb_recorder import FilmError
 from heapscope.views import film
 
 if TYPE_CHECKING:
@@ -36,9 +42,12 @@ if TYPE_CHECKING:
 
 ELEMENT = "heap-playground"
 SCRIPT = "playground-wasm.js"
+FILMS = "playground-films.js"
 _PACKAGE = Path(heapscope.__file__).parent
 FILES = ("decoder.js", "playground.js", "playground.css")
 """What a page with the element gets of heapscope/views, in this order, besides the module."""
+_TAG = re.compile(rf"<{ELEMENT}\b[^>]*>")
+_PRESET = re.compile(r'preset=\\?"([\w-]+)\\?"')  # in a notebook the marks are escaped
 _log = logging.getLogger(__name__)
 
 
@@ -50,8 +59,11 @@ def register(app: Sphinx) -> None:
     app.connect("html-page-context", _scripts)
 
 
-def script(module: Module | UnbuiltError) -> str:
-    """Return ``playground-wasm.js`` for a module, or for the reason why there is none."""
+def script(module: Module | UnbuiltError, recorded: str = "") -> str:
+    """Return ``playground-wasm.js`` for a module, or for the reason why there is none.
+
+    `recorded` is the text of ``playground-films.js``.
+    """
     about: dict[str, Any]
     if isinstance(module, UnbuiltError):
         about = {"missing": str(module).partition("\n")[0], "presets": presets()}
@@ -65,8 +77,20 @@ def script(module: Module | UnbuiltError) -> str:
             "presets": presets(),
             "wasm": base64.b64encode(gzip.compress(module.wasm, mtime=0)).decode(),
         }
+    if recorded:
+        about["films"] = f"{FILMS}?v={hashlib.sha256(recorded.encode()).hexdigest()[:8]}"
     text = json.dumps(about, separators=(",", ":"), ensure_ascii=False)
     return f"window.heapscopePlayground={text};\n"
+
+
+def recordings(names: Iterable[str], kept: Path) -> str:
+    """Return ``playground-films.js`` for the presets of these names; "" where gdb is missing."""
+    try:
+        made = films(presets(), names, kept)
+    except (FilmError, MissingToolError) as why:
+        _log.info("The playground has no recorded films. %s", why)
+        return ""
+    return f"window.heapscopeFilms={json.dumps(made, separators=(',', ':'))};\n"
 
 
 @cache
@@ -101,7 +125,7 @@ def _assets(app: Sphinx) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in element().items():
             (folder / name).write_text(text, "utf-8")
-        app.config.html_static_path.extend(str(folder / name) for name in (SCRIPT, *FILES))
+        app.config.html_static_path.extend(str(folder / name) for name in (SCRIPT, FILMS, *FILES))
 
 
 def _made(app: Sphinx) -> Path:
@@ -126,11 +150,23 @@ def _prepare(app: Sphinx, env: BuildEnvironment) -> Iterable[str]:
     except UnbuiltError as why:
         _log.info("The playground is left out. %s", why)
         module = why
-    made, text = _made(app), script(module)
+    recorded = recordings(_wanted(env, holders), Path(app.outdir).parent / ".playground")
+    (_made(app).parent / FILMS).write_text(recorded, "utf-8")
+    made, text = _made(app), script(module, recorded)
     if made.is_file() and made.read_text("utf-8") == text:
         return ()
     made.write_text(text, "utf-8")
     return holders
+
+
+def _wanted(env: BuildEnvironment, holders: list[str]) -> set[str]:
+    """Return the presets that these pages name; a full playground offers all."""
+    names: set[str] = set()
+    for holder in holders:
+        for tag in _TAG.findall(_bytes(env.doc2path(holder)).decode("utf-8", "replace")):
+            found = _PRESET.search(tag)
+            names |= {found[1]} if found and " full" not in tag else presets().keys()
+    return names
 
 
 def _bytes(path: str | Path) -> bytes:

@@ -1158,6 +1158,35 @@ class HeapPlayground extends HTMLElement {
   without(reason) {  // the text that is there stays
     this.prepend(h("p.hp-no", {role: "note"}, reason));
     this.classList.add("hp-off");
+    if (!ABOUT.films) return;
+    var script = h("script", {src: new URL(ABOUT.films, SCRIPT.src || location.href).href});
+    script.addEventListener("load", () => {
+      this.recorded();
+    });
+    document.head.append(script);
+  }
+  recorded() {  // the presets as films of real runs
+    var films = window.heapscopeFilms || {}, name = this.getAttribute("preset") || "four-functions",
+        film = h("heap-film"), about = h("p.hp-about"), menu = h("select"),
+        names = this.hasAttribute("full") ? Object.keys(PRESETS).filter(k => films[k]) : [];
+    if (!films[name]) return;
+    var show = name => {
+      var next =
+          h("heap-film", {id: "play-" + name},
+            h("script", {type: "application/json"}, JSON.stringify(films[name])));
+      film.replaceWith(next);
+      film = next;
+      about.textContent = PRESETS[name].about;
+    };
+    menu.append(...names.map(k => h("option", {value: k}, PRESETS[k].title)));
+    menu.value = name;
+    menu.addEventListener("change", () => {
+      show(menu.value);
+    });
+    this.append(
+        h("p", {}, "The same calls, recorded from a real run:"),
+        names.length ? h("div.hp-top", {}, h("label", {}, "Calls ", menu)) : "", about, film);
+    show(name);
   }
   open() {
     if (!this.isConnected) return;
