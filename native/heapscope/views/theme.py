@@ -25,7 +25,7 @@ COLOUR: dict[str, str] = {
     "header": "#0072b2",
     "payload": "#a6d8f2",
     "link": "#e69f00",
-    "slack": "#efe06a",
+    "slack": "#f5ea84",
     "stale": "#fdfdfe",
     "top": "#b8b8b8",
     "fault": "#b23a00",
