@@ -1072,7 +1072,7 @@ class Stage {
               c.ours                        ? "" :
                   c.requested === undefined ? "not known" :
                                               big(c.requested),
-              c.ours ? "" : big(c.usable || 0),
+              c.ours && !c.foreign ? "" : big(c.usable || 0),
               big(c.size) +
                   (c.claims === undefined ? "" :
                                             " (its size word claims " + big(num(c.claims)) + ")"),
