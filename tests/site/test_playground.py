@@ -113,6 +113,19 @@ def test_calls_and_writes(page: Page) -> None:
     assert values == [["a", ""], ["b", ""], ["n", "312"], ["p", ""], ["x", "-1"], ["y", "0"]]
 
 
+def test_a_stored_address_is_shown_as_one(page: Page) -> None:
+    typed(
+        page,
+        "a = malloc(40); *(long *)a = (long)(a + 16); x = (long)a; *(long *)(a + 8) = x + 32\n"
+        "*(long *)(a + 16) = 0x5555555592a0; *(long *)(a + 24) = 340000",
+    )
+    words = page.evaluate(
+        "document.querySelector('heap-playground').run.reel.shots.at(-1).words"
+        ".filter(w => w.role === 'payload').map(w => String(w.value))"
+    )
+    assert words[:4] == [str(0x5555555592B0), str(0x5555555592C0), str(0x5555555592A0), "340000"]
+
+
 def test_sizeof_reads_nothing(page: Page) -> None:
     typed(
         page,

@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 _PACKAGE = Path(heapscope.__file__).parent
 OWN = "this book"
 WASM = "playground-wasm.js"
+FILMS = "playground-films.js"
 
 SHIPPED: Mapping[str, str] = {
     "Sphinx": "frame of the pages, search",
@@ -170,7 +171,7 @@ def owner(path: Path, out: Path, own: frozenset[str], pages: frozenset[str]) -> 
     package = _contents().get(_hash(path))
     if package is not None:
         return package
-    if top == "_static" and rest in own:
+    if top == "_static" and rest in {*own, FILMS}:
         return OWN
     if top == "_sources" and re.sub(r"(\.txt|\.ipynb|\.md)+$", "", rest) in pages:
         return OWN

@@ -189,6 +189,7 @@ function pointee(type) {
       } :
       {base: type.base, size: type.inner || type.size, signed: type.signed, star: 0};
 }
+function leads(x) { return x.led || x.t.star > 0; }  // an address, or a number made of one
 function width(type) { return type.star ? 8 : type.size; }
 function fit(value, type) {
   return type.star ? BigInt.asUintN(64, value) :
@@ -329,7 +330,7 @@ class Parser {  // statements, each with a function that does it
       };
     return m => {
       var v = value(m), p = left.place(m);
-      m.store(p.at, fit(v.v, p.t), width(p.t));
+      m.store(p.at, fit(v.v, p.t), width(p.t), leads(v));
       m.say("write");
     };
   }
@@ -393,7 +394,12 @@ class Parser {  // statements, each with a function that does it
       if (type) {
         this.need(")", "after the type");
         a = this.unary();
-        return {get: m => ({v: fit(a.get(m).v, type), t: type})};
+        return {
+          get: m => {
+            var x = a.get(m);
+            return {v: fit(x.v, type), t: type, led: leads(x)};
+          }
+        };
       }
       this.n = back;
     }
@@ -404,7 +410,7 @@ class Parser {  // statements, each with a function that does it
       place: place,
       get: m => {
         var p = place(m);
-        return {v: m.load(p.at, p.t), t: p.t};
+        return {v: m.load(p.at, p.t), t: p.t, led: width(p.t) === 8};
       }
     };
   }
@@ -434,7 +440,12 @@ class Parser {  // statements, each with a function that does it
           /^0[0-7]+$/.test(t.text) ? "0o" + t.text.slice(1) :
               /^0\d/.test(t.text)  ? this.fail("an octal number has no 8 or 9") :
                                      t.text);
-      return {get: m => ({v: m.real(number), t: LONG})};
+      return {
+        get: m => {
+          var v = m.real(number);
+          return {v: v, t: LONG, led: v !== number};
+        }
+      };
     }
     if (t.kind === "char") {
       this.n++;
@@ -577,7 +588,7 @@ class Machine {
         t = type || (old && (old.t.star > 0) === (value.t.star > 0) ? old.t : value.t);
     if (!type && (!old || !old.t.star) && t.star && t.base === "void") t = TEXT;
     if (!t.star && !type && !old) t = LONG;
-    this.variables.set(name, {v: fit(value.v, t), t: t});
+    this.variables.set(name, {v: fit(value.v, t), t: t, led: leads(value)});
     var block = t.star && this.blocks.get(Number(fit(value.v, t)));
     if (block && block.freed == null) {
       var holder = block.name && this.variables.get(block.name);
@@ -639,7 +650,7 @@ class Machine {
             1n :
             0n;
     }
-    return {v: fit(v, t), t: t};
+    return {v: fit(v, t), t: t, led: leads(a) || leads(b)};
   }
   at(base, index, where) {
     if (!base.t.star)
@@ -669,17 +680,16 @@ class Machine {
     }
     return out;
   }
-  store(at, value, size) {
+  store(at, value, size, led) {
     this.mapped(at, size);
-    var data = [], word = BigInt.asUintN(64, value), number = this.real(word);
+    var data = [], word = BigInt.asUintN(64, value), number = word;
     for (var i = 0; i < size; i++, word >>= 8n) data.push(Number(word & 255n));
     this.memory.set(data, Number(at));
-    if (size === 8 && number < 2n ** 32n && !this.pointers(number))
+    if (size === 8 && number < 2n ** 32n && !led)
       this.plain.set(Number(at), number);
     else
       this.plain.delete(Number(at) - Number(at) % 8);
   }
-  pointers(value) { return [...this.variables.values()].some(v => v.t.star && v.v === value); }
   load(at, type) {
     if (this.sizing) return 0n;
     this.mapped(at, width(type));
