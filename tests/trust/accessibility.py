@@ -1,15 +1,18 @@
 """A reader without a mouse, with a large font, without motion, or with colours of their own.
 
-Every page of the built book is opened in Chromium. The chapters 1 and 8 are walked through with
-the Tab key alone.
+Every page of the built book is opened in Chromium, two pages at a time. What is tried on a page is
+in the package ``access``. ``python -m tests.trust.accessibility FOLDER`` tries another built book.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "site"))  # browser.py, as its tests import it
@@ -17,61 +20,19 @@ sys.path.insert(0, str(ROOT / "tests" / "site"))  # browser.py, as its tests imp
 from browser import chromium, problems, visit  # noqa: E402
 from playwright.sync_api import Browser, Page  # noqa: E402
 
+from .access import colours, contrast, keyboard, layout, words  # noqa: E402
 from .record import Check  # noqa: E402
 
 COMMAND = "python -m tests.trust.accessibility"
 HTML = ROOT / "_build" / "html"
-WALKED = ("notebooks/01-the-four-functions.html", "notebooks/08-double-free.html")
-ZOOMED = {"200 %": 640, "400 %": 320}  # CSS pixels of a window that is 1280 wide
+WALKED = (
+    "notebooks/01-the-four-functions.html",
+    "notebooks/06-cgo-strings.html",
+    "notebooks/08-double-free.html",
+    "book/playground.html",
+)
+OTHER = {"light": "dark", "dark": "light"}
 
-# Elements that Tab must reach: visible, enabled, and the chosen one of a group of radio buttons.
-_STOPS = """() => {
-    const all = [...document.querySelectorAll(
-        'a[href], button, summary, input, select, textarea, [tabindex]')];
-    const seen = new Set();
-    window.stops = all.filter(e => {
-        if (e.tabIndex < 0 || e.disabled || e.type === 'hidden') return false;
-        if (!e.checkVisibility({visibilityProperty: true}) || e.closest('[inert]')) return false;
-        const closed = e.closest('dialog:not([open])');
-        if (closed) return false;
-        if (e.type === 'radio') {
-            if (seen.has(e.name)) return false;
-            seen.add(e.name);
-        }
-        return true;
-    });
-    const name = e => e.outerHTML.slice(0, 90).replace(/\\s+/g, ' ');
-    window.nameOf = name;
-    window.looks = e => {
-        const found = [];
-        const parts = [e, e.parentElement, e.nextElementSibling].filter(Boolean);
-        for (const part of parts) {
-            const s = getComputedStyle(part);
-            found.push(s.outlineStyle, s.outlineWidth, s.outlineColor, s.boxShadow);
-        }
-        return found.join();
-    };
-    window.calm = new Map(window.stops.map(e => [e, window.looks(e)]));
-    return window.stops.length;
-}"""
-_FOCUSED = """() => {
-    const e = document.activeElement;
-    if (!e || e === document.body) return null;
-    const radio = e.type === 'radio';
-    const index = window.stops.findIndex(s => s === e || radio && s.name && s.name === e.name);
-    const before = window.calm.get(e);
-    const seen = before === undefined || before !== window.looks(e);
-    return {index, seen, name: window.nameOf(e)};
-}"""
-_TOO_WIDE = """() => {
-    const page = document.documentElement;
-    return Math.max(0, page.scrollWidth - page.clientWidth);
-}"""
-_MOVING = """() => [...document.querySelectorAll('*')].filter(e => {
-    const s = getComputedStyle(e);
-    return s.animationName !== 'none' || s.transitionDuration.split(',').some(
-        d => parseFloat(d) > 0);
-}).slice(0, 3).map(e => e.outerHTML.slice(0, 90))"""
 _STRUCTURE = """() => {
     const found = [];
     if (!document.documentElement.lang) found.push('no language');
@@ -96,131 +57,200 @@ _STRUCTURE = """() => {
 }"""
 
 
-@dataclass
-class Walk:
-    """What Tab reached on one page."""
-
-    stops: int
-    reached: int = 0
-    missed: list[str] = field(default_factory=list)
-    unseen: list[str] = field(default_factory=list)
-    back: list[str] = field(default_factory=list)
-    trapped: bool = False
-
-
-def walk(page: Page) -> Walk:
-    """Press Tab from the first to the last stop of a page."""
-    page.emulate_media(reduced_motion="reduce")  # a style on its way would be read half-way
-    page.evaluate("document.activeElement?.blur()")
-    done = Walk(page.evaluate(_STOPS))
-    reached: set[int] = set()
-    last = -1
-    same = 0
-    previous = ""
-    for _ in range(2 * done.stops + 20):
-        page.keyboard.press("Tab")
-        now = page.evaluate(_FOCUSED)
-        if now is None:  # past the last stop: the browser's own bar
-            break
-        if now["index"] in reached and now["index"] == 0:
-            break
-        same = same + 1 if now["name"] == previous and now["index"] == last else 0
-        previous = now["name"]
-        if same > 2:
-            done.trapped = True
-            break
-        if not now["seen"] and now["index"] not in reached:
-            done.unseen.append(now["name"])
-        if 0 <= now["index"] < last:
-            done.back.append(now["name"])
-        if now["index"] >= 0:
-            last = now["index"]
-            reached.add(last)
-    names = page.evaluate("window.stops.map(window.nameOf)")
-    done.reached = len(reached)
-    done.missed = [name for number, name in enumerate(names) if number not in reached]
-    return done
-
-
-def wider(browser: Browser, address: str, width: int) -> int:
-    """Return by how many CSS pixels a page is wider than a window of `width`."""
-    with visit(browser, address, width=width) as seen:
-        seen.page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-        return int(seen.page.evaluate(_TOO_WIDE))
-
-
-def moving(browser: Browser, address: str) -> list[str]:
-    """Return what still moves for a reader who asked for less motion."""
-    with visit(browser, address) as seen:
-        seen.page.emulate_media(reduced_motion="reduce")
-        return list(seen.page.evaluate(_MOVING))
-
-
 def structure(page: Page) -> list[str]:
     """Return what is wrong with headings, landmarks, language, tables, pictures and links."""
     return list(page.evaluate(_STRUCTURE))
 
 
-def main(html: Path = HTML) -> int:
-    """Try all pages."""
-    if not (html / "index.html").is_file():
-        print("the book is not built: make book")
-        return 1
-    check = Check("accessibility", "Accessibility", COMMAND)
-    pages = sorted(
-        path
-        for path in html.rglob("*.html")
-        if "_static" not in path.parts and path.name != "index.html"
-    )
+def forced(browser: Browser, address: str, palette: str) -> tuple[int, list[str]]:
+    """Read a page with a light or dark palette of the system, and the book's other theme."""
+    with visit(browser, address, theme=palette) as seen:
+        seen.page.evaluate("t => { document.documentElement.dataset.theme = t; }", OTHER[palette])
+        return contrast.forced(seen.page)
 
-    def count(what: str, aim: str, bad: dict[str, Any], total: int) -> None:
-        for name, why in bad.items():
-            print(f"    {name}: {why}")
-        check.figure(what, f"{total - len(bad)} of {total}", aim, not bad)
 
+def paper(browser: Browser, address: str) -> tuple[int, list[str]]:
+    """Print a page of the dark theme."""
+    with visit(browser, address, theme="dark", width=800) as seen:
+        return contrast.paper(seen.page)
+
+
+@dataclass
+class Looked:
+    """What was found on pages: sentences by kind, and how much was looked at."""
+
+    wrong: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # kind → page → sentences
+    tried: Counter[str] = field(default_factory=Counter)  # pages by kind
+    count: Counter[str] = field(default_factory=Counter)
+    walks: dict[str, keyboard.Walk] = field(default_factory=dict)
+
+    def take(self, kind: str, page: str, found: Sequence[str]) -> None:
+        """Note what one page had wrong of one kind."""
+        self.tried[kind] += 1
+        if found:
+            self.wrong.setdefault(kind, {})[page] = list(found)
+
+    def add(self, other: Looked) -> None:
+        """Add what another process looked at."""
+        for kind, pages in other.wrong.items():
+            self.wrong.setdefault(kind, {}).update(pages)
+        self.tried += other.tried
+        self.count += other.count
+        self.walks |= other.walks
+
+
+def look(html: Path, name: str) -> Looked:
+    """Try everything on one page, `name` below `html`."""
+    found = Looked()
+    address = (html / name).as_uri()
     with chromium() as browser:
-        for name in WALKED:
-            with visit(browser, (html / name).as_uri()) as seen:
-                done = walk(seen.page)
-            bad = done.missed or done.unseen or done.back or done.trapped
-            for text in (*done.missed, *done.unseen, *done.back):
-                print("   ", text)
-            check.figure(
-                f"Tab through {name}",
-                f"{done.reached} of {done.stops} stops reached, {len(done.unseen)} without a "
-                f"visible focus, {len(done.back)} out of order",
-                "all reached, all visible, in order",
-                not bad,
-            )
-        for zoom, width in ZOOMED.items():
-            wide = {p.name: w for p in pages if (w := wider(browser, p.as_uri(), width))}
-            count(f"pages at {zoom} that do not scroll sideways", "all", wide, len(pages))
-        still = {p.name: m for p in pages if (m := moving(browser, p.as_uri()))}
-        count("pages where nothing moves if less motion is asked for", "all", still, len(pages))
-        wrong: dict[str, Any] = {}
-        for path in pages:
-            with visit(browser, path.as_uri()) as seen:
-                if found := structure(seen.page):
-                    wrong[path.name] = found
-        count("pages with headings in order, landmarks, alt, th", "all", wrong, len(pages))
-        for theme in ("light", "dark"):
+        with visit(browser, address) as seen:
+            found.take("structure", name, structure(seen.page))
+            films = seen.page.locator("heap-film:has(> script)").count()
+            drawn = seen.page.locator(contrast.PARTS).count()
+            meant = seen.page.locator(".hs-legend, .hs-quiz, .hs-badge").count()
+            done = words.compare(seen.page) if films else words.Compared()
+        if films:
+            found.take("words", name, done.wrong)
+            found.count.update(films=done.films, frames=done.frames, blocks=done.blocks)
+        for zoom, width in layout.ZOOMED.items():
+            with visit(browser, address, width=width) as seen:
+                found.take(zoom, name, layout.narrow(seen.page))
+        with visit(browser, address) as seen:
+            found.take("motion", name, layout.moving(seen.page))
+        total, bad = paper(browser, address)
+        found.count["printed"] += total
+        found.take("paper", name, bad)
+        for theme in OTHER:
+            if drawn:
+                total, bad = forced(browser, address, theme)
+                found.count["forced"] += total
+                found.take(f"forced {theme}", name, bad)
+            if meant:
+                with visit(browser, address, theme=theme) as seen:
+                    pairs, alone, bad = colours.confused(seen.page)
+                found.count.update(pairs=pairs, alone=alone)
+                found.take(f"colours {theme}", name, bad)
             for width in (360, 1400):
-                axe = {
-                    p.name: found
-                    for p in pages
-                    if (found := problems(browser, p.as_uri(), theme=theme, width=width))
-                }
-                count(
-                    f"pages without a finding of axe, {theme}, {width} px", "all", axe, len(pages)
-                )
+                bad = problems(browser, address, theme=theme, width=width)
+                found.take(f"axe {theme} {width}", name, bad)
+        if name in WALKED:
+            _walked(browser, address, name, found)
+    return found
+
+
+def _walked(browser: Browser, address: str, name: str, found: Looked) -> None:
+    for theme in OTHER:
+        with visit(browser, address, theme=theme) as seen:
+            walk = keyboard.walk(seen.page)
+        found.take(f"walk {name}", theme, walk.wrong())
+        if name in found.walks:
+            walk.least = min(walk.least, found.walks[name].least)
+        found.walks[name] = walk
+    with visit(browser, address) as seen:
+        used = keyboard.use(seen.page)
+    found.take("use", name, used.wrong)
+    found.count.update(steps=used.steps, questions=used.questions, folded=used.folded)
+
+
+def report(check: Check, found: Looked) -> None:
+    """Turn what was found into figures; what is wrong is printed."""
+    for kind, pages in found.wrong.items():
+        for page, said in pages.items():
+            print(f"    {kind}: {page}: {len(said)}: {' | '.join(said[:4])}")
+
+    def figure(kind: str, what: str, how: Callable[[int, int], str], aim: str = "all") -> None:
+        total, bad = found.tried[kind], len(found.wrong.get(kind, {}))
+        check.figure(what, how(total - bad, total), aim, total > 0 and not bad)
+
+    def plain(good: int, total: int) -> str:
+        return f"{good} of {total}"
+
+    n = found.count
+    for name, walk in sorted(found.walks.items()):
+        check.figure(
+            f"Tab through {name}",
+            f"{walk.reached} of {walk.stops} stops reached, {len(walk.unseen)} without a focus "
+            f"that is seen, {len(walk.back)} out of order; least contrast of the focus "
+            f"{walk.least:.1f}:1",
+            f"all reached, in order, at least {keyboard.SEEN:g}:1 in both themes",
+            not found.wrong.get(f"walk {name}"),
+        )
+    used = f"{n['steps']} steps of films, {n['questions']} questions, {n['folded']} folded parts"
+    figure("use", "pages used with the keys alone", lambda g, t: f"{g} of {t}: {used}")
+    figure(
+        "words",
+        "pages with films where every block's address, size and state is said in words",
+        lambda g, t: (
+            f"{g} of {t}: {n['films']} films, {n['frames']:,} frames, {n['blocks']:,} blocks"
+        ),
+    )
+    for zoom in layout.ZOOMED:
+        figure(zoom, f"pages at {zoom} that scroll only downwards, with nothing cut off", plain)
+    for theme in OTHER:
+        figure(
+            f"colours {theme}",
+            f"pages whose colours stay apart for {len(colours.EYES) - 1} kinds of colour "
+            f"vision, {theme}",
+            plain,
+            f"all: CIEDE2000 of {colours.APART:g}, or another sign or pattern",
+        )
+    check.figure(
+        "pairs of meanings that were compared",
+        f"{n['pairs']:,}, {n['alone']:,} of them told apart by colour alone",
+        "more than none",
+        n["pairs"] > 0,
+    )
+    figure("motion", "pages where nothing moves if less motion is asked for", plain)
+    for theme in OTHER:
+        figure(
+            f"forced {theme}",
+            f"pages read with forced colours, a {theme} palette and the book's other theme",
+            plain,
+            f"all: text {contrast.TEXT:g}:1, edges 3:1",
+        )
+    figure(
+        "paper",
+        "pages printed: all steps, nothing folded, nothing dark",
+        lambda g, t: f"{g} of {t}: {n['printed']:,} texts",
+        f"all: text and links {contrast.TEXT:g}:1",
+    )
+    figure("structure", "pages with headings in order, landmarks, alt, th", plain)
+    for theme in OTHER:
+        for width in (360, 1400):
+            figure(
+                f"axe {theme} {width}",
+                f"pages without a finding of axe, {theme}, {width} px",
+                plain,
+            )
     check.figure(
         "the same with a screen reader",
         "untested: no screen reader runs here; axe and the pages' own text stand in for it",
         "none",
         None,
     )
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Try all pages."""
+    html = Path(arguments[0]).resolve() if arguments else HTML
+    if not (html / "index.html").is_file():
+        print("the book is not built: make book")
+        return 1
+    names = sorted(
+        str(path.relative_to(html))
+        for path in html.rglob("*.html")
+        if "_static" not in path.parts and path.name != "index.html"
+    )
+    total = Looked()
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for name, one in zip(names, pool.map(look, [html] * len(names), names), strict=True):
+            total.add(one)
+            print(f"  {name}", flush=True)
+    check = Check("accessibility", "Accessibility", COMMAND)
+    report(check, total)
     return check.finish(axe="axe-core-python 0.1.0")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
