@@ -79,11 +79,13 @@ def _fault(text: str) -> str:
 
 
 def _new_faults(shot: Snapshot, before: Snapshot | None) -> list[str]:
-    def what(text: str) -> str:
-        return text.split(";")[0].split(": ")[0]  # what glibc would do about it may change
+    def what(at: int, text: str) -> tuple[int | None, str]:
+        # Numbers, names and what glibc would do about it may change; and top moves.
+        first = " ".join(text.split()[:5])
+        return (None if "of top" in first else at), first
 
-    known = {(f.at, what(f.text)) for f in before.faults} if before is not None else set()
-    return [f.text for f in shot.faults if (f.at, what(f.text)) not in known]
+    known = {what(f.at, f.text) for f in before.faults} if before is not None else set()
+    return [f.text for f in shot.faults if what(f.at, f.text) not in known]
 
 
 def _result(shot: Snapshot) -> str:
