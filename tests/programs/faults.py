@@ -444,12 +444,14 @@ GO = [
         "p := (*C.int)(C.calloc(4, 4))\nC.free(unsafe.Pointer(p))\nfmt.Println(C.first(p) > 9)\n",
         ("none", "use after free@4"),
         born=7,
+        died=8,
     ),
     Case(
         "use after free in Go",
         "p := (*C.int)(C.calloc(4, 4))\nC.free(unsafe.Pointer(p))\n*p = 3\n",
         ("none", "use after free@3"),
         born=1,
+        died=2,
     ),
     Case(
         "overflow in C",
@@ -457,6 +459,7 @@ GO = [
         "    for (int i = 0; i <= n; i++)\n        p[i] = 1;\n}\n*/\n"
         "p := (*C.char)(C.malloc(10))\nC.fill(p, 10)\nC.free(unsafe.Pointer(p))\n",
         ("none", "overflow@5"),
+        born=8,
     ),
     Case(
         "free of Go's memory",
@@ -487,6 +490,7 @@ GO = [
         "a slice over C's memory, too long",
         "p := C.malloc(40)\nv := unsafe.Slice((*byte)(p), 64)\nv[40] = 1\nC.free(p)\n",
         ("none", "overflow@3"),
+        born=1,
     ),
     Case(
         "labels made in a callback, freed by nobody",
@@ -503,6 +507,7 @@ GO = [
         "\tlist := (*C.item)(C.calloc(3, C.sizeof_item))\n"
         "\tC.each(list, 3)\n\tC.free(unsafe.Pointer(list))\n}\n",
         ("none", "leak"),
+        born=17,
     ),
     # ---------------------------------------------------------------- Go's own
     Case("nil in Go", "var p *int\n*p = 1\n", ("null dereference@2", "null dereference@2")),

@@ -387,7 +387,6 @@ def _only_allocation(source: Source) -> Place | None:
 def _with_allocation(verdict: Verdict, only: Place) -> Verdict:
     """Add where the block came from: ASan sees no Go lines, but there may be one place only."""
     if verdict.allocated is None and verdict.kind in (
-        Kind.LEAK,
         Kind.DOUBLE_FREE,
         Kind.USE_AFTER_FREE,
     ):

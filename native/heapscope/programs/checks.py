@@ -164,6 +164,10 @@ class Checks:
 
     def _rows(self) -> list[tuple[str, list[_Cell]]]:
         """Return the table's rows: a heading and a cell for each tool."""
+
+        def leak(verdict: Verdict) -> bool:
+            return verdict.kind is Kind.LEAK
+
         reports = self.reports
         verdicts = [report.verdict for report in reports]
         rows: list[tuple[str, list[_Cell]]] = [
@@ -175,9 +179,12 @@ class Checks:
             ("and", [_place(v.also) for v in verdicts]),
             (
                 "first freed at" if self.kind is Kind.DOUBLE_FREE else "freed at",
-                [_place(v.freed) or _text(v.note) for v in verdicts],
+                [_place(v.freed) or _text("" if leak(v) else v.note) for v in verdicts],
             ),
-            ("allocated at", [_place(v.allocated) for v in verdicts]),
+            (
+                "allocated at",
+                [_place(v.allocated) or _text(v.note if leak(v) else "") for v in verdicts],
+            ),
             ("also found", [_further(report) for report in reports]),
         ]
         rows = [(head, cells) for head, cells in rows if head == "it says" or any(cells)]

@@ -116,7 +116,10 @@ def sanitizers(report: str, source: Source) -> list[Verdict]:
     chosen = [leak for leak in leaks if leak[0].startswith("Direct")] or leaks
     for text, stack in chosen:
         allocated = _sanitizer_place(stack.splitlines(), source)
-        verdicts.append(Verdict(Kind.LEAK, text, "lsan", allocated=allocated))
+        note = ""
+        if allocated is None:
+            allocated, note = _from_go(stack, source)
+        verdicts.append(Verdict(Kind.LEAK, text, "lsan", allocated=allocated, note=note))
     return _distinct(verdicts)
 
 
@@ -150,6 +153,9 @@ def _asan(head: str, body: str, source: Source) -> Verdict:
         name: _sanitizer_place(stacks.get(name, ()), source)
         for name in ("at", "allocated", "freed")
     }
+    for name in ("allocated", "freed"):
+        if places[name] is None and stacks.get(name):
+            places[name] = _from_go("\n".join(stacks[name]), source)[0]
     return Verdict(kind, text, "asan", **places, note=note)
 
 
@@ -160,6 +166,28 @@ def _sanitizer_place(stack: Iterable[str], source: Source) -> Place | None:
         if found and source.mine(found[2]) and (place := source.place(found[3])):
             return replace(place, function=found[1])
     return None
+
+
+_FROM_GO = re.compile(r"\b_cgo_(?:[0-9a-f]{6,}_)?Cfunc_(\w+)")
+
+
+def _from_go(stack: str, source: Source) -> tuple[Place | None, str]:
+    """Say where Go asked for a block: (the line, a word when there is none to name).
+
+    The stacks of sanitizers end where Go's begins (at ``runtime.asmcgocall``). Which of C's
+    functions was called they do say, and a program may call it on one line only.
+    """
+    called = _FROM_GO.search(stack)
+    if called is None:
+        return None, "no line of the program is in the tool’s stack"
+    places = source.calls_of_c(called[1])
+    if len(places) == 1:
+        return places[0], ""
+    unseen = "the tool cannot see Go’s stack"
+    if not places:
+        return None, unseen
+    lines = [str(place.line) for place in places]
+    return None, f"line {', '.join(lines[:-1])} or {lines[-1]}: {unseen}"
 
 
 def _distinct(verdicts: Sequence[Verdict]) -> list[Verdict]:

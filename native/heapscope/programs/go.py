@@ -16,13 +16,12 @@ from pathlib import Path
 from heapscope.programs import reports, runner
 from heapscope.programs.c import execute
 from heapscope.programs.result import Run
+from heapscope.programs.verdict import WHOLE
 from heapscope.programs.wrap import wrap_go
 
 FILE = "program.go"
-_WHOLE = "whole.go"
 # A first cgo build with an empty cache compiles Go's runtime: 15 s and more.
 _BUILD = runner.Limits(timeout=300, file_size=1 << 30, disk=4 << 30)
-
 
 BUILD_ENV = frozenset({"CC", "CGO_ENABLED", "GOEXPERIMENT"})
 """Environment variables that change how a program is built."""
@@ -195,12 +194,12 @@ def build_go(
         # gcc quotes lines of cgo's preamble from the file that #line names: the reader's text.
         # Where the package is a whole folder, it would be part of the package.
         (source / FILE).write_text(text, encoding="utf-8")
-    (source / _WHOLE).write_text(whole, encoding="utf-8")
+    (source / WHOLE).write_text(whole, encoding="utf-8")
     for name, content in (more or {}).items():
         (source / name).write_text(content, encoding="utf-8")
     verb = ["test", "-c"] if tests else ["build"]
-    package = "." if tests else _WHOLE
-    files = [package] if tests else [_WHOLE, *(more or {})]
+    package = "." if tests else WHOLE
+    files = [package] if tests else [WHOLE, *(more or {})]
     command = [go, verb[0], "-C", str(source), *verb[1:], *options]
     command += ["-o", str(folder / "program"), *files]
     asked = {name: value for name, value in (env or {}).items() if name in BUILD_ENV}

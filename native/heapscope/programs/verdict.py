@@ -11,6 +11,9 @@ from typing import Any
 from heapscope.programs.result import Run
 from heapscope.programs.scan import c_items, mask
 
+WHOLE = "whole.go"
+"""The file that ``build_go`` puts a completed program in."""
+
 
 class Kind(StrEnum):
     """What is wrong with a program. The values are the words that pages and JSON show."""
@@ -155,7 +158,20 @@ class Source:
 
     def mine(self, file: str) -> bool:
         """Tell whether a tool's file name is the program's."""
-        return file.rpartition("/")[2] == self.file
+        name = file.rpartition("/")[2]
+        # cgo calls the file after the one that go builds; the lines are the same.
+        return name == self.file or (name == WHOLE and self.file.endswith(".go"))
+
+    def calls_of_c(self, name: str) -> list[Place]:
+        """Return the lines of a Go program that call a function of C's, by cgo's name for it.
+
+        malloc is ``_Cmalloc`` there, and CString and CBytes call it as well.
+        """
+        names = "malloc|CString|CBytes" if name == "_Cmalloc" else re.escape(name)
+        masked = mask(self._text, raw_strings=True)
+        found = re.finditer(rf"(?<![\w.])C\.(?:{names})\s*\(", masked)
+        lines = dict.fromkeys(masked.count("\n", 0, call.start()) + 1 for call in found)
+        return [place for line in lines if (place := self.place(line)) is not None]
 
     def function(self, line: int) -> str:
         """Return the name of the C or Go function around a line; "main" outside of all of them."""

@@ -30,7 +30,9 @@ def typedefs(preamble: str) -> list[tuple[tuple[str, ...], str]]:
     found = []
     for body, name in _TYPEDEF.findall(preamble):
         flat = re.sub(r"\{[^{}]*\}", "", body)
-        declared = re.findall(r"(?:\(\s*\*\s*)?(\w+)\s*(?:\[[^\]]*\]\s*|\)\s*\([^)]*\)\s*)*[;,]", flat)
+        declared = re.findall(
+            r"(?:\(\s*\*\s*)?(\w+)\s*(?:\[[^\]]*\]\s*|\)\s*\([^)]*\)\s*)*[;,]", flat
+        )
         found.append((tuple(declared), name))
     return found
 

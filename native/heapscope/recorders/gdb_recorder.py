@@ -21,6 +21,7 @@ from heapscope.model.snapshot import Stop
 from heapscope.programs import runner
 from heapscope.programs.c import compile_c, file_name, find_compiler, signal_name
 from heapscope.programs.result import Run
+from heapscope.programs.verdict import WHOLE
 from heapscope.recorders.film_story import Story
 
 FRAMES = 400
@@ -29,8 +30,6 @@ MOST_OUTPUT = 10_000_000
 """Bytes that a filmed program may write to each of stdout and stderr."""
 MOST_LOG = 60_000_000
 """Bytes that the recorder may write; then the film ends."""
-WHOLE = "whole.go"
-"""The file that ``build_go`` puts a completed program in."""
 _INSIDE = Path(__file__).with_name("inside_gdb.py")
 _GRACE = 20.0  # seconds of gdb's own, beside the program's
 
