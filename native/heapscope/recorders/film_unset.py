@@ -2,6 +2,10 @@
 
 Reading leaves no trace in memory, so this goes by the text of the lines that run: it speaks only
 when the first use of a block from malloc, by the name of a variable that holds it, is a read.
+
+Not seen: reads through another expression (``v.data[0]``, ``*(p + i)``), by a library's function
+that is not in the list below, of a part that no line has written in a block that was written
+elsewhere, and all reads in Go. valgrind, which ``heapscope check`` runs, sees those in C.
 """
 
 from __future__ import annotations
