@@ -16,11 +16,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "site"))
 
 from browser import chromium
-from heapscope import Heap
+from calls import Call, Heap, Machine, Record, random_calls
+from corrupt_lists import corrupted_calls
+from heapscope import Heap as PrivateHeap
 from heapscope.glibc.layout import facts, numbers
-from heapscope.glibc.reading import Reading
+from heapscope.glibc.reading import Asked, Mapping, Reading
 from heapscope.model.film import Reel
 from heapscope.model.snapshot import Event
+from heapscope.playground import Module
 from heapscope.recorders.gdb_recorder import glibc_version
 from playwright.sync_api import Page
 
@@ -56,7 +59,7 @@ def decoder(root: Path) -> Iterator[Page]:
         page = browser.new_page()
         page.goto("about:blank")
         page.add_script_tag(path=str(root / "native/heapscope/views/decoder.js"))
-        version = numbers(glibc_version())
+        version = numbers(glibc_version())  # the module is of the same one
         assert version is not None
         page.evaluate("facts => { window.FACTS = facts; }", facts(version))
         yield page
@@ -72,7 +75,7 @@ def recorded(seed: int, hurt: bool, steps: int = FEW) -> list[Reading]:
     dice = random.Random(seed)
     readings: list[Reading] = []
     sizes = SIZES + LARGE if seed % 10 == 0 else SIZES
-    with Heap() as heap:
+    with PrivateHeap() as heap:
         live: list[tuple[Any, int]] = []
         for _ in range(steps):
             kind = dice.random()
@@ -141,6 +144,8 @@ def sent(reading: Reading) -> dict[str, Any]:
     form = reading.to_json()
     for part in (*form["mappings"], *([form["main_arena"]] if form["main_arena"] else ())):
         part["data"] = base64.b64encode(bytes.fromhex(part["data"])).decode()
+    if form["tcache_key"] is not None:
+        form["tcache_key"] = str(form["tcache_key"])  # more than a JavaScript number holds
     return form
 
 
@@ -183,3 +188,80 @@ def test_a_thousand(decoder: Page, part: int) -> None:
         compared(decoder, [recorded(seed, True, STEPS) for seed in range(start, start + 50)])[:5]
         == []
     )
+
+
+# ---- the module's own memory
+
+
+_ALLOCATES = {Call.MALLOC, Call.CALLOC, Call.REALLOC, Call.MEMALIGN, Call.ALIGNED_ALLOC}
+
+
+def _asked(record: Record) -> int:
+    """Return the bytes that a call asks for."""
+    if record.call == Call.CALLOC:
+        return record.a * record.b
+    return record.b if record.call in (Call.MEMALIGN, Call.ALIGNED_ALLOC) else record.a
+
+
+def in_the_module(
+    machine: Machine, records: list[Record], minor: int, readings: int
+) -> list[Reading]:
+    """Run the calls in a fresh instance; return so many readings of its memory, and the last."""
+    heap = machine.heap()
+    blocks: dict[int, Asked] = {}
+    made = []
+    every = max(1, len(records) // readings)
+    for number, record in enumerate(records, 1):
+        old = heap.slots.get(record.slot, 0)
+        if heap.run([record]).signal:
+            break
+        block = heap.slots.get(record.slot, 0)
+        if record.call == Call.FREE and old in blocks:
+            blocks[old] = dataclasses.replace(blocks[old], freed=number)
+        elif record.call in _ALLOCATES and block:
+            if record.call == Call.REALLOC and old != block:
+                blocks.pop(old, None)
+            blocks[block] = Asked(_asked(record), number, order=number)
+        if number % every == 0:
+            made.append(_read(heap, blocks, minor))
+    return [*made, _read(heap, blocks, minor)]
+
+
+def _read(heap: Heap, blocks: dict[int, Asked], minor: int) -> Reading:
+    def memory(at: int, size: int) -> bytes:
+        return bytes(heap.memory.read(heap.store, at, at + size))
+
+    start, end, arena = heap("heap_start"), heap("heap_end"), heap("main_arena")
+    maps = [Mapping.trimmed(start, memory(start, end - start), "heap")] if end > start else []
+    maps += [Mapping.trimmed(at, memory(at, size), "mmap") for at, size in heap.mappings()]
+    table = heap("tcache")
+    return Reading(
+        glibc=f"2.{minor}",
+        mappings=tuple(maps),
+        main_arena=(arena, memory(arena, heap("main_arena_size"))),
+        tcache=(table,) if table else (),
+        tcache_count=heap("mp_tcache_count"),
+        tcache_key=heap("tcache_key") or None,
+        blocks=dict(blocks),
+    )
+
+
+def test_memory_of_the_module(decoder: Page, machine: Machine, module: Module) -> None:
+    minor = module.source.minor
+    sound = [list(random_calls(seed, 120, 3000)) for seed in range(6)]
+    hurt = [corrupted_calls(seed) for seed in range(12)]
+    films = [in_the_module(machine, records, minor, 2) for records in sound + hurt]
+    assert all(film[-1].mappings for film in films)
+    assert compared(decoder, films)[:5] == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(20))
+def test_memory_after_a_thousand_calls(
+    decoder: Page, machine: Machine, module: Module, part: int
+) -> None:
+    minor = module.source.minor
+    for seed in range(10 * part, 10 * part + 10):
+        largest = 300_000 if seed % 10 == 0 else 20_000
+        film = in_the_module(machine, list(random_calls(seed, 1000, largest)), minor, 2)
+        assert compared(decoder, [film])[:5] == []

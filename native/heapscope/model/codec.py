@@ -201,7 +201,7 @@ def _runs(new: bytes, old: bytes) -> list[list[Any]]:
     """Return the runs of words in which `new` differs from `old`."""
     if new == old:
         return []
-    old = old[: len(new)] + bytes(len(new) - len(old))
+    old = old[: len(new)] + bytes(max(0, len(new) - len(old)))
     runs: list[list[Any]] = []
     start = None
     for at in range(0, len(new) + WORD, WORD):

@@ -187,7 +187,7 @@ class Canon {
     var raw = word, byte = (w, i) => w >> BigInt(8 * i) & BYTE;
     while (head < WORD && byte(raw, head) === byte(was[0], head)) head++;
     while (tail < WORD - head && byte(raw, 7 - tail) === byte(was[0], 7 - tail)) {
-      proof += byte(raw, 7 - tail) ? 1 : 0;
+      proof += proof || byte(raw, 7 - tail) ? 1 : 0;  // zeros at the top prove nothing
       tail++;
     }
     tail = proof >= 2 ? tail : 0;
@@ -398,6 +398,15 @@ class Scene {
         return "byte " + inside + " of " + this.who(piece);
     }
     return this.offset(real);
+  }
+  value(at, raw) {  // the canonical form of a stored word: what sentences say
+    if (this.fixed.has(at)) return this.fixed.get(at);
+    var moved = this.canon.address(raw);
+    if (moved === null) moved = this.canon.patched(raw, at);
+    return moved === null ? raw : BigInt(moved);
+  }
+  led(at, real) {  // where the plain pointer stored there leads
+    return this.canon.address(real) === null ? hex(this.value(at, BigInt(real))) : this.where(real);
   }
   fault(at, text, piece) {
     var place = Math.floor(at / WORD) * WORD,
@@ -877,6 +886,7 @@ function fixLinks(scene, found) {  // the canonical form of each link, right or 
   if (broken && broken.slot === found.head && !scene.fixed.has(found.head)) {
     raw = scene.memory.u64(found.head);
     var taken = raw === null ? raw : takenOver(scene, found.head, raw);
+    if (raw !== null && taken === raw) taken = scene.value(found.head, raw);
     if (taken !== raw) {
       scene.fixed.set(found.head, taken);
       scene.targets.set(found.head, taken);
@@ -895,7 +905,7 @@ function judgeList(scene, found) {
     var owner = scene.owner(w[0]);
     scene.fault(
         w[0],
-        "fd of " + (owner ? scene.who(owner) : found.name) + " leads to " + scene.where(w[1]) +
+        "fd of " + (owner ? scene.who(owner) : found.name) + " leads to " + scene.led(w[0], w[1]) +
             ", and should lead to " + scene.where(w[2]) + binStop(found),
         owner);
   });
@@ -918,9 +928,10 @@ function judgeList(scene, found) {
 }
 function judgeBreak(scene, found, broken) {
   var slot = broken.slot, owner = scene.owner(slot), bin = has(BINNED, found.kind);
-  var place = scene.targets.has(slot) && scene.canon.address(broken.target) === null ?
-      hex(scene.targets.get(slot)) :
-      scene.where(broken.target);
+  var to = scene.targets.get(slot),
+      place = to !== undefined && to !== scene.canon.pointer(BigInt(broken.target)) ?
+      hex(to) :  // a torn link; the real one may lead into the heap
+      scene.led(slot, broken.target);
   var text = owner && !scene.tables.has(owner.at + HEADER) ?
       (bin ? "bk" : "the link") + " of " + scene.who(owner) :
       "the head of " + found.name;
@@ -1029,8 +1040,9 @@ function attribute(scene, piece) {
 }
 function judgeSize(scene, piece) {
   var at = piece.at + WORD, claims = piece.claims, big = Number(claims), who = scene.who(piece),
+      word = scene.value(at, piece.word),
       says =
-          "the size word of " + who + " is " + hex(piece.word) + ", " + claims + " bytes, which ";
+          "the size word of " + who + " is " + hex(word) + ", " + (word & ~7n) + " bytes, which ";
   if (piece.state === "fencepost" || !(piece.lie || piece.walkFault)) return;
   if (piece.walkFault) return scene.fault(at, says + piece.walkFault, piece);
   if (piece.state === "mmapped")
@@ -1108,9 +1120,10 @@ function judgeTop(scene) {  // the top's size against what is left of its heap
       [piece.span.end, piece.span.base + Number(scene.arenaWord(scene.facts.arena.system_mem))];
   if (has(ends, piece.end)) return;
   var end = Math.abs(ends[1] - piece.end) < Math.abs(ends[0] - piece.end) ? ends[1] : ends[0];
+  var word = scene.value(piece.at + WORD, piece.word);
   scene.fault(
       piece.at + WORD,
-      "the size word of top is " + hex(piece.word) + ", " + piece.size + " bytes, but " +
+      "the size word of top is " + hex(word) + ", " + (word & ~7n) + " bytes, but " +
           (end - piece.at) + " bytes are left of the heap",
       piece);
 }
@@ -1382,7 +1395,7 @@ function decode(reading, before, canon, facts) {
                        usable: p.usable,
                        name: p.name,
                        free_list: p.list,
-                       claims: p.lie ? p.claims : null,
+                       claims: p.lie ? scene.value(p.at + WORD, p.word) & ~7n : null,
                        label: p.label
                      }))
                 .sort((a, b) => a.at - b.at),
