@@ -145,6 +145,16 @@ def differences(one: Path, two: Path) -> list[str]:
     return differ
 
 
+def excerpt(one: Path, two: Path, around: int = 200) -> str:
+    """Return where two pages differ first, measured outputs aside; "" for what is no page."""
+    if one.suffix != ".html" or not (one.is_file() and two.is_file()):
+        return ""
+    first, second = (comparable(path.read_text("utf-8")) for path in (one, two))
+    at = len(os.path.commonprefix([first, second]))
+    part = slice(max(0, at - around), at + around)
+    return f"    {first[part]!r}\n    {second[part]!r}"
+
+
 def main() -> int:
     """Build the book twice and compare."""
     check = Check("reproducible", "Reproducible builds", COMMAND)
@@ -152,8 +162,8 @@ def main() -> int:
         one, two = (build(ROOT, Path(folder), here) for here in TWO)
         differ = differences(one, two)
         count = sum(path.is_file() for path in one.rglob("*"))
-    for name in differ:
-        print("  differs:", name)
+        for name in differ:
+            print("  differs:", name, excerpt(one / name, two / name), sep="\n")
     what = "files of two cold builds (folder, umask, time zone, language, hash seed"
     what += " and address randomisation differ)" if can_fix() else " differ)"
     value = f"{count - len(differ):,} of {count:,} are equal, measured outputs aside"
