@@ -150,7 +150,8 @@ def excerpt(one: Path, two: Path, around: int = 200) -> str:
     if one.suffix != ".html" or not (one.is_file() and two.is_file()):
         return ""
     first, second = (comparable(path.read_text("utf-8")) for path in (one, two))
-    at = len(os.path.commonprefix([first, second]))
+    pairs = enumerate(zip(first, second, strict=False))
+    at = next((n for n, (a, b) in pairs if a != b), min(len(first), len(second)))
     part = slice(max(0, at - around), at + around)
     return f"    {first[part]!r}\n    {second[part]!r}"
 
