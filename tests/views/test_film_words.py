@@ -170,7 +170,7 @@ def test_questions_belong_to_frames(overflow: Film) -> None:
 def test_page_weight(busy: Film) -> None:
     assert 15 <= len(busy) <= 25
     assert weight(player(busy).element()) < 15_000
-    assert weight(script()) < 16_500
+    assert weight(script()) < 15_000
     assert weight(sheet()) < 7_000
 
 

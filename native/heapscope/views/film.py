@@ -17,6 +17,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import minify
+
 from heapscope.model.snapshot import Role, Snapshot
 from heapscope.views import words
 from heapscope.views.frames import listing, shown
@@ -31,42 +33,15 @@ _LONE = re.compile("[\ud800-\udfff]")
 _BARE = re.compile("[<>&\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
-_TOKEN = re.compile(
-    r"""/\*.*?\*/|//[^\n]*"""  # comments
-    r"""|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`"""  # texts
-    r"""|(?<=[(,=:|&!\s])/(?![*/\s])(?:[^/\\\n\[]|\\.|\[(?:[^\]\\]|\\.)*\])+/[a-z]*""",  # patterns
-    re.DOTALL,
-)
-
-
 @functools.cache
 def script() -> str:
     """Return ``film.js`` as pages and outputs carry it."""
-    return squeezed(Path(__file__).with_name("film.js").read_text(encoding="utf-8"))
+    return minified(Path(__file__).with_name("film.js").read_text(encoding="utf-8"))
 
 
-def squeezed(text: str) -> str:
-    """Return a script without comments and needless blanks.
-
-    It keeps to what this knows: texts in ``"`` or ````` ` `````, statements that end with a
-    semicolon or a line.
-    """
-    text = re.sub(r"\n\s+", "\n", text)
-    parts: list[str] = []
-    end = 0
-    for found in _TOKEN.finditer(text):
-        parts.append(_squeezed(text[end : found.start()]))
-        parts.append("" if found[0].startswith(("//", "/*")) else found[0])
-        end = found.end()
-    parts.append(_squeezed(text[end:]))
-    return re.sub(
-        r"(?<=[;{,(\[])\n+|\n+(?=[}\])])", "", re.sub(r"\n+", "\n", "".join(parts))
-    ).strip()
-
-
-def _squeezed(code: str) -> str:
-    code = re.sub(r" ?([=+\-*<>!?:;,(){}\[\]&|]) ?", r"\1", code)
-    return re.sub(r";}", "}", code)
+def minified(text: str) -> str:
+    """Return a script without comments and blanks, with short names for what it keeps to itself."""
+    return str(minify.string("application/javascript", text))
 
 
 @dataclass(frozen=True, slots=True)
