@@ -55,7 +55,7 @@ lint: ready-test ## check the form of Python and C, the spelling and the prose
 			--disable-error-code var-annotated --disable-error-code attr-defined \
 			--disable-error-code arg-type \
 			--no-error-summary "$$folder" || exit 1; done
-	@find native tests -name '*.[ch]' -o -name '*.js' | xargs -r $(BIN)/clang-format --dry-run -Werror
+	@find native/src native/heapscope tests -name '*.[ch]' -o -name '*.js' | xargs -r $(BIN)/clang-format --dry-run -Werror
 	@$(BIN)/codespell --toml native/pyproject.toml *.md book notebooks native tests bench .ci
 	@$(BIN)/python tests/prose.py
 

@@ -15,7 +15,7 @@ EXPORTS = {
     *("malloc_usable_size", "malloc_trim", "mallopt", "errno_", "fatal"),
     *("main_arena", "main_arena_size", "tcache", "tcache_key", "mp_tcache_count"),
     *("mp_mmap_threshold", "heap_start", "heap_end", "mappings", "mappings_count"),
-    *("set_room", "set_tcache_key"),
+    *("set_room", "set_tcache_key", "steps", "endless"),
 }
 PAGE = 4096
 ENOMEM = 12

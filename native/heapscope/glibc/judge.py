@@ -155,8 +155,10 @@ def _judge_list(scene: Scene, found: RawList) -> None:
 def _judge_break(scene: Scene, found: RawList, broken: Break) -> None:
     slot = broken.slot
     owner = scene.owner(slot)
-    if scene.targets.get(slot, scene.to(broken.target)) != scene.to(broken.target):
-        place = f"{scene.targets[slot]:#x}"  # a torn link; the real one may lead into the heap
+    torn = scene.targets.get(slot)
+    moved = scene.canon.address(broken.target)
+    if torn is not None and torn != moved:
+        place = f"{torn:#x}"  # a torn link: the real one may lead into the heap
     else:
         place = scene.led(slot, broken.target)
     if owner is not None and owner.at + HEADER not in scene.tables:

@@ -928,10 +928,10 @@ function judgeList(scene, found) {
 }
 function judgeBreak(scene, found, broken) {
   var slot = broken.slot, owner = scene.owner(slot), bin = has(BINNED, found.kind);
-  var to = scene.targets.get(slot),
-      place = to !== undefined && to !== scene.canon.pointer(BigInt(broken.target)) ?
-      hex(to) :  // a torn link; the real one may lead into the heap
-      scene.led(slot, broken.target);
+  var torn = scene.targets.get(slot), moved = scene.canon.address(broken.target);
+  var elsewhere = torn !== undefined && (moved === null || torn !== BigInt(moved));
+  // a torn link: the real one may lead into the heap
+  var place = elsewhere ? hex(torn) : scene.led(slot, broken.target);
   var text = owner && !scene.tables.has(owner.at + HEADER) ?
       (bin ? "bk" : "the link") + " of " + scene.who(owner) :
       "the head of " + found.name;
