@@ -22,6 +22,8 @@ ELSEWHERE = 0x7E0000000000
 """From here on lie libraries, mappings and the stack, which a film moves to fixed places."""
 
 Stops = list[dict[str, Any]]
+Moved = dict[int, tuple[int, int]]
+"""A word's address: what the film had there one stop before, and what gdb had."""
 
 
 def stepped(programs: list[Path]) -> list[dict[str, Any]]:
@@ -46,6 +48,7 @@ def differences(film: Film, stops: Stops) -> list[str]:
     if len(film.frames) != len(stops) + 1:  # the last frame is that of the end
         return [f"{len(film.frames)} frames, {len(stops)} stops in gdb"]
     found: list[str] = []
+    moved: Moved = {}
     for number, (shot, seen) in enumerate(zip(film.frames, stops, strict=False)):
         line = ran(stops[number - 1]["frames"], seen["frames"]) if number else None
         if shot.line != line:
@@ -53,7 +56,7 @@ def differences(film: Film, stops: Stops) -> list[str]:
         if list(shot.stack) != [frame[0] for frame in seen["frames"]]:
             found.append(f"stack {shot.stack}")
         found += _variables(shot, seen)
-        found += _heap(shot, seen["heap"])
+        found += _heap(shot, seen["heap"], moved)
         if found:
             return [f"frame {number}: {text}" for text in found]
     return []
@@ -86,20 +89,28 @@ def _variables(shot: Snapshot, seen: dict[str, Any]) -> list[str]:
     return found
 
 
-def _heap(shot: Snapshot, seen: dict[str, Any]) -> list[str]:
+def _heap(shot: Snapshot, seen: dict[str, Any], moved: Moved) -> list[str]:
     region = next((r for r in shot.regions if r.name == "heap"), None)
     if not seen["base"] or region is None:
         return [] if not seen["base"] and region is None else ["a heap on one side only"]
     if (region.base, region.length) != (seen["base"], seen["size"]):
         return [f"heap {region.base:#x} {region.length}, in gdb {seen['base']:#x} {seen['size']}"]
-    found = _words(shot, seen)
+    found = _words(shot, seen, moved)
     found += _chunks(shot, seen)
     if not any(entry.fault for entry in shot.lists):
         found += _lists(shot, seen)
     return found
 
 
-def _words(shot: Snapshot, seen: dict[str, Any]) -> list[str]:
+def torn(mine: int, word: int, before: tuple[int, int] | None) -> bool:
+    """Whether a part of an address that a film moves was written over, alike on both sides."""
+    if before is None:
+        return False
+    bytes_of = [number.to_bytes(8, "little") for number in (mine, word, *before)]
+    return all(m == w or [m, w] == was for m, w, *was in zip(*bytes_of, strict=True))
+
+
+def _words(shot: Snapshot, seen: dict[str, Any], moved: Moved) -> list[str]:
     region = next(r for r in shot.regions if r.name == "heap")
     keys = {word.at for word in shot.words if word.role is Role.KEY}
     theirs = {int(at): word for at, word in seen["words"].items()}
@@ -108,6 +119,8 @@ def _words(shot: Snapshot, seen: dict[str, Any]) -> list[str]:
         mine, word = int.from_bytes(region.read(at), "little"), theirs.get(at, 0)
         # A block from the middle of its life may hold an old key: it is a random number.
         same = mine == word or (mine >= ELSEWHERE and word >= ELSEWHERE) or at in keys
+        same = same or torn(mine, word, moved.get(at))
+        moved[at] = (mine, word)
         if not same:
             found.append(f"{mine:#x} at {at:#x}, in gdb {word:#x}")
     return found[:3]

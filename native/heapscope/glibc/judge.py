@@ -156,11 +156,9 @@ def _judge_break(scene: Scene, found: RawList, broken: Break) -> None:
     slot = broken.slot
     owner = scene.owner(slot)
     torn = scene.targets.get(slot)
-    moved = scene.canon.address(broken.target)
-    if torn is not None and torn != moved:
-        place = f"{torn:#x}"  # a torn link: the real one may lead into the heap
-    else:
-        place = scene.led(slot, broken.target)
+    elsewhere = torn is not None and torn != scene.canon.address(broken.target)
+    # a torn link: the real one may lead into the heap
+    place = f"{torn:#x}" if elsewhere else scene.led(slot, broken.target)
     if owner is not None and owner.at + HEADER not in scene.tables:
         who = f"{'bk' if found.kind in BINNED else 'the link'} of {scene.who(owner)}"
     else:

@@ -207,7 +207,7 @@ class Canon:
     def patched(self, value: int, at: int) -> int | None:
         """Rewrite a word of which the program has overwritten a part; see :func:`torn`.
 
-        None when nothing of the word before is left, or it was not a rewritten one.
+        None when nothing of the word before is left.
         """
         was = self.before(at)
         return None if was is None else torn(value, *was)
@@ -324,11 +324,9 @@ def torn(value: int, was: int, made: int) -> int | None:
 
     `value` is what it holds, `was` what it held before, and `made` the canonical form of that.  The
     bytes that were left keep their canonical form, byte by byte.  A byte that was written and is
-    the same as before cannot be told from one that was left.  None when nothing is left (fewer than
-    two bytes at either end), or `was` was not rewritten.
+    the same as before cannot be told from one that was left.  None when nothing is left: fewer than
+    two bytes at either end.
     """
-    if was == made:
-        return None
     raw, old, new = (word.to_bytes(WORD, "little") for word in (value, was, made))
     head = 0
     while head < WORD and raw[head] == old[head]:

@@ -472,7 +472,7 @@ class Heap:
         if before is not None and after is not None:
             return shot, before[1], after[1]
         now, made = _word(at) if at else 0, self._canon.pointer(was)
-        part = torn(now, was, made)
+        part = None if was == made else torn(now, was, made)
         return shot, made, self._canon.pointer(now) if part is None else part
 
     def _left(self, reading: Reading) -> Reading | None:

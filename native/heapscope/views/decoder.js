@@ -183,7 +183,7 @@ class Canon {
   }
   patched(word, at) {  // of a rewritten word, what the program left keeps its rewritten form
     var was = this.before(at), head = 0, tail = 0, proof = 0;
-    if (!was || was[0] === was[1]) return null;
+    if (!was) return null;
     var raw = word, byte = (w, i) => w >> BigInt(8 * i) & BYTE;
     while (head < WORD && byte(raw, head) === byte(was[0], head)) head++;
     while (tail < WORD - head && byte(raw, 7 - tail) === byte(was[0], 7 - tail)) {
