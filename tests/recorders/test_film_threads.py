@@ -135,6 +135,7 @@ def test_a_block_that_another_thread_gave_back() -> None:
     assert place == "free, first in tcache[0x30] of thread 1"
     said = steps(film)[film.frames.index(shot)].say
     assert "first in tcache[0x30] of thread 1" in said
+    assert "another thread is in give_back()" in [step.call for step in steps(film)]
     assert "tcache[0x30] of thread 1 → p → ∅" in [words.chain(shot, x) for x in shot.lists]
 
 

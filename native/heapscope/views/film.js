@@ -570,7 +570,10 @@ class Stage {
                 "div.hf-list", {},
                 h("p.hf-chain", {},
                   h("b", {},
-                    l.name + (l.arena && l.arena !== "main" ? " of arena " + l.arena : "")),
+                    l.name +
+                        (l.arena && l.arena !== "main" ?
+                             (l.kind === "tcache" ? " of " : " of arena ") + l.arena :
+                             "")),
                   l.links.slice(0, 12).map(x => {
                     var label = x.name || target(shot, x.at);
                     return [" → ", h("span.hf-chip", {"data-b": num(x.chunk)}, label)];

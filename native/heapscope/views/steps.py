@@ -67,6 +67,9 @@ def call(film: Film, number: int) -> str:
         return "start"
     if shot.stop is not None:
         return "end"
+    before = film.frames[number - 1]
+    if shot.stack and before.stack and shot.stack[-1] != before.stack[-1]:
+        return f"another thread is in {shot.stack[-1]}()"
     return "the program writes" if any(w.changed for w in shot.words) else "nothing changes"
 
 
