@@ -420,6 +420,18 @@ def test_five_runs_give_the_same_bytes(name: str) -> None:
     assert len(forms) == 1
 
 
+def test_table_of_a_block() -> None:
+    film = film_of('char *a = malloc(24);\nstrcpy(a, "hi *x* |y|");\nfree(a);\n')
+    table = film.table("a", ("first", "second"))
+    shown = table._repr_mimebundle_()["text/html"]
+    assert (
+        '<th scope="col">first</th><th scope="col">second</th><th scope="col">byte 16</th>' in shown
+    )
+    assert '<td><code>strcpy(a, "hi *x* |y|");</code></td><td>in use</td>' in shown
+    assert "<td>free, in tcache</td><td>link → ∅</td><td>key</td>" in shown
+    assert repr(table).splitlines()[3].split("  ")[0] == 'strcpy(a, "hi *x* |y|");'
+
+
 def test_film_survives_json() -> None:
     film = film_of(PROGRAMS["realloc misused"][0])
     schema = resources.files("heapscope.model").joinpath("film.schema.json").read_text("utf-8")

@@ -131,11 +131,17 @@ def visit(
         context.close()
 
 
+_UNDRAWN = """() => [...document.querySelectorAll("article p")]
+    .filter(p => /^\\s*\\|.*\\|\\s*[-—]{1,}\\s*\\|/s.test(p.textContent))
+    .map(p => "a table shown as its Markdown: " + p.textContent.slice(0, 60))"""
+
+
 def problems(browser: Browser, address: str, **how: Any) -> list[str]:
     """Return all that is wrong with a page: requests, console, axe, width."""
     with visit(browser, address, **how) as seen:
         seen.page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
         seen.problems += seen.page.evaluate(_TOO_WIDE)
+        seen.problems += seen.page.evaluate(_UNDRAWN)
         seen.page.evaluate(_AXE)
         seen.problems += seen.page.evaluate(_RUN_AXE)
         return seen.problems

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from heapscope.glibc.reading import Asked, Reading
+    from heapscope.teaching.table import Table
 
 MOST_COLUMNS = 8
 """A block's table shows at most so many of its words."""
@@ -73,13 +74,16 @@ class BlockTable:
     rows: tuple[tuple[str, ...], ...]
     frames: tuple[int, ...]  # the frame of each row
 
-    def _repr_markdown_(self) -> str:
-        lines = [self.head, ("---",) * len(self.head), *self.rows]
-        cells = ([cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines)
-        return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    def _table(self) -> Table:
+        from heapscope.teaching.table import Table  # the model does not need it otherwise
+
+        return Table(self.head, [(f"`{line}`", *cells) for line, *cells in self.rows])
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self._table()._repr_mimebundle_(include, exclude)
 
     def __repr__(self) -> str:
-        return self._repr_markdown_()
+        return str(self._table())
 
 
 @dataclass(frozen=True, slots=True)
