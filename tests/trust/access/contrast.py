@@ -120,7 +120,7 @@ _PALE = """least => {  // text and links outside the cells, whose colours are th
     const found = new Map();
     let total = 0;
     const walker = document.createTreeWalker(
-        document.querySelector('article'), NodeFilter.SHOW_TEXT);
+        document.querySelector('article, #search-results'), NodeFilter.SHOW_TEXT);
     for (let node = walker.nextNode(); node; node = walker.nextNode()) {
         const e = node.parentElement;
         if (!node.data.trim() || /^(script|style|option)$/i.test(e.tagName)) continue;
