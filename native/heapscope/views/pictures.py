@@ -344,7 +344,7 @@ def timeline(
         raise ValueError(f"a point has {len(wrong)} values, {width} are needed: {tuple(wrong)}")
     fig, ax = plot(320)
     colour = theme.COLOUR
-    looks = (("header", "-"), ("go", (0, (6, 2))), ("fault-text", (0, (2, 2))), ("ink", "-."))
+    looks = (("header", "-"), ("go-text", (0, (6, 2))), ("fault-text", (0, (2, 2))), ("ink", "-."))
     places = [p[0] for p in points]
     most = max(max(p[1 : 1 + len(curves)]) for p in points) or 1
     ends: list[float] = []
@@ -355,8 +355,9 @@ def timeline(
         while any(abs(height - other) < most * 0.075 for other in ends):
             height -= most * 0.075
         ends.append(height)
+        # in ink: not every colour of a line has the contrast that letters need, in every theme
         ax.annotate(
-            name, (places[-1], height), (6, -4), textcoords="offset points", color=colour[role]
+            name, (places[-1], height), (6, -4), textcoords="offset points", color=colour["ink"]
         )
     rises = [b[0] for a, b in itertools.pairwise(points) if marks and b[-1] > a[-1]]
     for place in rises:

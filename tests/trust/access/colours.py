@@ -39,7 +39,8 @@ _MEANT = """() => {
     };
     for (const e of document.querySelectorAll('.hs-legend .hs-swatch')) {
         const s = getComputedStyle(e), pattern = s.backgroundImage.split('(')[0];
-        const name = e.parentElement.textContent.replace(e.textContent, '').trim();
+        const name = e.parentElement.textContent.replace(e.textContent, '').trim()
+            .replace(/^top, /, '');  // one meaning: the allocator's own, where only top has it
         take('block', name, s.backgroundColor === 'rgba(0, 0, 0, 0)' ? s.borderColor :
              s.backgroundColor, [e.textContent.trim(), pattern, s.borderTopStyle,
              parseFloat(s.borderTopWidth) > 2 ? 'thick' : ''].join());
