@@ -366,11 +366,7 @@ def story(film: Film) -> str:
     )
 
 
-# "both heaps" differed once beside the other tests, and in none of twelve runs alone.
-ONCE_DIFFERENT = pytest.param("both heaps", marks=pytest.mark.long)
-
-
-@pytest.mark.parametrize("name", [ONCE_DIFFERENT, "an owner with a pointer to C", "double free"])
+@pytest.mark.parametrize("name", ["both heaps", "an owner with a pointer to C", "double free"])
 def test_five_runs_give_the_same_bytes(name: str) -> None:
     text, _ = PROGRAMS[name]
     forms = {

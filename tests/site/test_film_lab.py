@@ -8,7 +8,6 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
 from browser import visit
 from playwright.sync_api import Browser
 from test_lab import CELL_MILLISECONDS, lab, run_cell
@@ -45,8 +44,6 @@ def put(address: str, name: str, notebook: dict[str, object]) -> str:
     return f"{server}/lab/tree/{name}?token={token}"
 
 
-# Twice it waited for ever beside the other tests, and never alone: why is not known yet.
-@pytest.mark.long
 def test_untrusted_then_run(browser: Browser, lab: str) -> None:
     film = films.overflow()
     data = {"text/html": player(film).html(), "text/plain": player(film).text()}
