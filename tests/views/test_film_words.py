@@ -7,6 +7,8 @@ import gzip
 import html
 import json
 import re
+import subprocess
+import sys
 
 import films
 import jsonschema
@@ -15,7 +17,7 @@ from heapscope.model.codec import schema
 from heapscope.model.film import Film
 from heapscope.model.snapshot import Event, Snapshot, Stop
 from heapscope.views import words
-from heapscope.views.film import compare, player, script, sheet
+from heapscope.views.film import compare, minified, player, script, sheet
 from heapscope.views.frames import listing, shown
 from heapscope.views.steps import step, steps
 
@@ -172,6 +174,26 @@ def test_page_weight(busy: Film) -> None:
     assert weight(player(busy).element()) < 15_000
     assert weight(script()) < 15_000
     assert weight(sheet()) < 7_000
+
+
+def test_the_minifier_stays_out_of_the_process() -> None:
+    """Its library is Go's: the runtime would put threads and signal handlers beside the heap."""
+    code = """import sys
+from pathlib import Path
+from heapscope import Heap
+heap = Heap()
+heap.lib.malloc(24)
+assert "<script" in heap.film()._repr_mimebundle_()["text/html"]
+print("minify" in sys.modules, "minify" in Path("/proc/self/maps").read_text())"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("False False\n", "")
+
+
+def test_a_script_that_cannot_be_minified_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="could not be minified: expected Identifier"):
+        minified("function (")
 
 
 # ---- two films

@@ -11,13 +11,13 @@ import hashlib
 import html
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import minify
 
 from heapscope.model.snapshot import Role, Snapshot
 from heapscope.views import words
@@ -33,6 +33,10 @@ _LONE = re.compile("[\ud800-\udfff]")
 _BARE = re.compile("[<>&\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
+_MINIFY = """import sys, minify
+sys.stdout.write(minify.string("application/javascript", sys.stdin.read()))"""
+
+
 @functools.cache
 def script() -> str:
     """Return ``film.js`` as pages and outputs carry it."""
@@ -40,8 +44,18 @@ def script() -> str:
 
 
 def minified(text: str) -> str:
-    """Return a script without comments and blanks, with short names for what it keeps to itself."""
-    return str(minify.string("application/javascript", text))
+    """Return a script without comments and blanks, with short names for what it keeps to itself.
+
+    The library that does it is written in Go. Its runtime, with threads and signal handlers, has no
+    business in a process whose heaps are forked and die of signals: it gets one of its own.
+    RuntimeError when it fails.
+    """
+    command = [sys.executable, "-I", "-X", "utf8", "-c", _MINIFY]
+    done = subprocess.run(command, input=text, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode:
+        why = done.stderr.rpartition("MinifyError: ")[2].strip()
+        raise RuntimeError(f"a script could not be minified: {why}")
+    return done.stdout
 
 
 @dataclass(frozen=True, slots=True)
