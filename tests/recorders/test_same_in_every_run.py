@@ -12,27 +12,16 @@ from heapscope.model.canonical import HEAP, torn
 from heapscope.model.snapshot import Role
 from heapscope.recorders.heap import RefusedError
 
+TWO_FREED = """
+d, e = lib.malloc(40), lib.malloc(40)
+lib.free(e)
+lib.free(d)
+"""
 DAMAGE = {
-    "a link, four bytes": """
-d, e = lib.malloc(40), lib.malloc(40)
-lib.free(e)
-lib.free(d)
-ffi.cast("int *", d)[0] = 42""",
-    "a link, two bytes": """
-d, e = lib.malloc(40), lib.malloc(40)
-lib.free(e)
-lib.free(d)
-ffi.cast("short *", d)[0] = 42""",
-    "the upper half of a link": """
-d, e = lib.malloc(40), lib.malloc(40)
-lib.free(e)
-lib.free(d)
-ffi.cast("int *", d)[1] = 42""",
-    "the key": """
-d, e = lib.malloc(40), lib.malloc(40)
-lib.free(e)
-lib.free(d)
-ffi.cast("int *", d)[2] = 42""",
+    "a link, four bytes": TWO_FREED + 'ffi.cast("int *", d)[0] = 42',
+    "a link, two bytes": TWO_FREED + 'ffi.cast("short *", d)[0] = 42',
+    "the upper half of a link": TWO_FREED + 'ffi.cast("int *", d)[1] = 42',
+    "the key": TWO_FREED + 'ffi.cast("int *", d)[2] = 42',
     "a link of a bin": """
 d = lib.malloc(2000)
 wall = lib.malloc(24)
