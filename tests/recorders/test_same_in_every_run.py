@@ -10,7 +10,7 @@ import pytest
 from heapscope import Heap, child
 from heapscope.model.canonical import HEAP, torn
 from heapscope.model.snapshot import Role
-from heapscope.recorders.heap import RefusedError
+from heapscope.recorders.heap import HeapError, RefusedError
 
 TWO_FREED = """
 d, e = lib.malloc(40), lib.malloc(40)
@@ -185,3 +185,17 @@ def test_zero_bytes_at_the_top_prove_nothing() -> None:
     assert torn(0x7FFD00001111, 0x7F1234567890, 0x555555559000) is None
     assert torn(0x7F000000002A, 0x7F0034567890, 0x555555559000) == 0x55550000002A
     assert torn(42, 41, 41) is None
+
+
+def test_bytes_that_are_not_there_cannot_be_shown() -> None:
+    with Heap() as heap:
+        block = heap.lib.malloc(24)
+        heap.ffi.buffer(block, 24)[:] = b"twenty-four bytes, plain"
+        assert heap.shown(block, 24) == b"twenty-four bytes, plain"
+        for size in (-1, 1 << 40):
+            with pytest.raises(
+                HeapError, match=f"{size:,} bytes .* not all in this heap: ask for 0"
+            ):
+                heap.shown(block, size)
+        with pytest.raises(HeapError, match="not in this heap: pass a pointer"):
+            heap.shown(heap.ffi.NULL, 8)

@@ -453,9 +453,13 @@ class Heap:
         """
         shot, at = self.snapshot(), self._canon.address(_address(block))
         for region in shot.regions:
-            if at is not None and region.base <= at <= at + size <= region.end:
-                return region.read(at, size)
-        raise HeapError(f"{size} bytes from this pointer on are not all in this heap")
+            if at is not None and region.base <= at < region.end:
+                there = region.end - at
+                if 0 <= size <= there:
+                    return region.read(at, size)
+                here = f"{size:,} bytes from this pointer on are not all in this heap"
+                raise HeapError(f"{here}: ask for 0 to {there:,}")
+        raise HeapError("this address is not in this heap: pass a pointer that its malloc returned")
 
     def _drawn(self, at: int = 0, was: int = 0) -> tuple[Snapshot, int, int]:
         """Return the heap as it is, and the fixed forms of the word at real `at`.
