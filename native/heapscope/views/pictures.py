@@ -351,7 +351,7 @@ def timeline(
     for number, (name, (role, dash)) in enumerate(zip(curves, looks, strict=False), 1):
         values = [p[number] for p in points]
         ax.plot(places, values, color=colour[role], linewidth=2.4, linestyle=dash)
-        height = values[-1]
+        height = max(values[-1], most * 0.04)  # above the axis, which would strike it through
         while any(abs(height - other) < most * 0.075 for other in ends):
             height -= most * 0.075
         ends.append(height)
