@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from browser import visit
 from playwright.sync_api import Browser
-from test_lab import CELL_MILLISECONDS, lab, run_cell
+from test_lab import CELL_MILLISECONDS, lab, run_cell, wait_for_kernel
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "views"))
 
@@ -70,11 +70,7 @@ def test_untrusted_then_run(browser: Browser, lab: str) -> None:
         for said in steps(film):
             assert said.say in text  # words are not lost with the scripts
         assert page.locator("figure.hf").count() == 0
-        page.wait_for_function(
-            """() => /idle/i.test(document.querySelector(
-                '.jp-Notebook-ExecutionIndicator')?.dataset.status || '')""",
-            timeout=60_000,
-        )
+        wait_for_kernel(page)
         page.locator(".jp-Notebook .jp-Cell").first.click()
         page.keyboard.press("Escape")
         run_cell(page, 1)

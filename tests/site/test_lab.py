@@ -77,6 +77,15 @@ def wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"JupyterLab does not start: {log.read_text()}")
 
 
+def wait_for_kernel(page: Page) -> None:
+    """Wait until the notebook has its kernel: a cell that is run before does nothing.
+
+    The notebook's own indicator is "idle" also while there is no kernel; the status bar names it.
+    """
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+
+
 def run_cell(page: Page, number: int) -> None:
     """Press Shift+Enter and wait for the `number`th code cell's execution count."""
     page.keyboard.press("Shift+Enter")
@@ -94,8 +103,7 @@ def test_chapter_runs_cell_by_cell_and_shows_the_heap(
     cells = json.loads((root / "notebooks" / CHAPTER).read_text("utf-8"))["cells"]
     with visit(browser, lab) as seen:
         page = seen.page
-        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+        wait_for_kernel(page)
         page.locator(".jp-Notebook .jp-Cell").first.click()
         page.keyboard.press("Escape")
         count = 0
