@@ -26,7 +26,7 @@ ffibuilder.set_source(
     "heapscope._heap",
     '#include "heap.h"',
     # Relative to native/, where setup.py runs, so that the built file names no folder of ours.
-    sources=["src/heap.c"],
+    sources=["src/heap.c", "src/place.c"],
     include_dirs=["src"],
     libraries=["dl"],
     # Python's own flags define NDEBUG and -O3; no call here may be optimised by what it means.

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #endif
 #include "heap.h"
+#include "place.h"
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -35,6 +36,32 @@ static uint64_t load(uintptr_t at) {
     /* One instruction; -fno-builtin would make memcpy a call. */
     __builtin_memcpy(&value, (const void *)at, sizeof value);
     return value;
+}
+
+/* ---- where things lie */
+
+/* Heaps lie STEP apart, and below them the copies of the libc, as many as the loader has room for.
+ * So the lower half of every address of a heap is that of the picture: heap 0 begins at
+ * layout.home, and the picture's heap at the same place behind a multiple of STEP. */
+#define STEP ((uintptr_t)1 << 32)
+enum { MOST_PLACES = 128, MOST_COPIES = 16, UNIT = 1 << 16 };
+
+/* What this thread holds while something is being mapped. */
+static _Thread_local hs_place around;
+
+static void place_heap(const hs_heap *heap) {
+    uintptr_t home = heap->layout.home + heap->number * STEP;
+    if (heap->number >= MOST_PLACES || !hs_hold_above(&around, home + MORECORE, MORECORE))
+        /* A link is kept as target ^ (address >> 12), so whether it is a multiple of 16 when a part
+         * of it was written over hangs on bits 12 to 15: these at least are the picture's. */
+        hs_hold_unit(&around, home, UNIT, MORECORE);
+}
+
+static void place_copy(const hs_layout *layout) {
+    static unsigned copies;
+    uintptr_t number = __atomic_fetch_add(&copies, 1, __ATOMIC_RELAXED);
+    if (layout->home > MOST_COPIES * STEP && number < MOST_COPIES)
+        hs_hold_above(&around, layout->home - (MOST_COPIES - number) * STEP, MORECORE);
 }
 
 /* ---- the private libc */
@@ -93,6 +120,58 @@ static int keep_fresh(hs_copy *copy) {
     return 0;
 }
 
+static int is_table_size(const hs_layout *layout, uint64_t word) {
+    int fits = 0;
+    for (size_t k = 0; k < HS_MOST_TABLE_SIZES; k++)
+        fits |= layout->table_chunks[k] != 0 && (word & SIZE_BITS) == layout->table_chunks[k];
+    return fits;
+}
+
+/* The user address of the tcache table that is the first chunk of a page, of the calling thread; 0
+ * for none. */
+static uintptr_t first_table(const hs_copy *copy, const hs_layout *layout) {
+    enum { PAGE = 4096 };
+    uintptr_t tls = (uintptr_t)tls_of(copy);
+    for (size_t i = 0; i + WORD <= copy->tls_size; i += WORD) {
+        uintptr_t user = load(tls + i);
+        if (user % PAGE == HEADER && is_table_size(layout, load(user - WORD)))
+            return user;
+    }
+    return 0;
+}
+
+static void restore(const hs_copy *copy) {
+    memcpy((void *)copy->data, copy->fresh, copy->data_size);
+    memcpy(tls_of(copy), copy->fresh + copy->data_size, copy->tls_size);
+}
+
+/* Find the variable from which glibc takes the second word of a block in the tcache (2.34 and
+ * newer: malloc.c, tcache_key), by what it writes into one. Everything is then as it was loaded. */
+static void find_key(hs_copy *copy, const hs_layout *layout) {
+    const char *missing = NULL;
+    void *found = find(copy->handle, "malloc", &missing);
+    void *(*allocate)(size_t);
+    void (*release)(void *);
+    memcpy(&allocate, &found, sizeof found);
+    found = find(copy->handle, "free", &missing);
+    memcpy(&release, &found, sizeof found);
+    void *block = layout->arena_size != 0 && missing == NULL ? allocate(WORD) : NULL;
+    if (block == NULL)
+        return;
+    release(block);
+    uintptr_t table = first_table(copy, layout);
+    uint64_t key = load((uintptr_t)block + WORD);
+    for (uintptr_t at = copy->data; table != 0 && at + WORD <= copy->data + copy->data_size;
+         at += WORD)
+        if (load(at) == key && key != 0)
+            copy->key = copy->key == 0 ? at : UINTPTR_MAX;
+    if (copy->key == UINTPTR_MAX)
+        copy->key = 0; /* two places: not this one, then */
+    restore(copy);
+    if (table != 0)
+        munmap((void *)(table - HEADER), MORECORE);
+}
+
 /* The copies of closed heaps. */
 static pthread_mutex_t shelf_lock = PTHREAD_MUTEX_INITIALIZER;
 static hs_copy *shelf;
@@ -106,11 +185,9 @@ static int take_from_shelf(hs_copy *copy) {
     if (found)
         *copy = shelf[--shelf_count];
     pthread_mutex_unlock(&shelf_lock);
-    if (!found)
-        return 0;
-    memcpy((void *)copy->data, copy->fresh, copy->data_size);
-    memcpy(tls_of(copy), copy->fresh + copy->data_size, copy->tls_size);
-    return 1;
+    if (found)
+        restore(copy);
+    return found;
 }
 
 static void put_on_shelf(const hs_copy *copy) {
@@ -133,7 +210,9 @@ int hs_open(hs_heap *heap, const hs_layout *layout, char *error, size_t room) {
     heap->layout = *layout;
     hs_copy copy = {0};
     if (!take_from_shelf(&copy)) {
+        place_copy(layout);
         copy.handle = dlmopen(LM_ID_NEWLM, "libc.so.6", RTLD_NOW | RTLD_LOCAL);
+        hs_let_go(&around);
         if (copy.handle == NULL) {
             const char *why = dlerror();
             snprintf(error, room, "%s", why != NULL ? why : "dlmopen failed");
@@ -144,7 +223,10 @@ int hs_open(hs_heap *heap, const hs_layout *layout, char *error, size_t room) {
             dlclose(copy.handle);
             return -1;
         }
+        find_key(&copy, layout);
     }
+    static uintptr_t heaps;
+    heap->number = __atomic_fetch_add(&heaps, 1, __ATOMIC_RELAXED);
     heap->copy = copy;
     const char *missing = NULL;
     /* ISO C has no cast from an object's to a function's pointer; POSIX promises that they fit. */
@@ -249,25 +331,6 @@ static void locate(hs_heap *heap) {
     }
 }
 
-static int is_table_size(const hs_layout *layout, uint64_t word) {
-    int fits = 0;
-    for (size_t k = 0; k < HS_MOST_TABLE_SIZES; k++)
-        fits |= layout->table_chunks[k] != 0 && (word & SIZE_BITS) == layout->table_chunks[k];
-    return fits;
-}
-
-/* Where the piece starts whose first chunk is the calling thread's tcache table; 0 for none. */
-static uintptr_t table_piece(const hs_heap *heap) {
-    enum { PAGE = 4096 };
-    uintptr_t tls = (uintptr_t)tls_of(&heap->copy);
-    for (size_t i = 0; i + WORD <= heap->copy.tls_size; i += WORD) {
-        uintptr_t user = load(tls + i);
-        if (user % PAGE == HEADER && is_table_size(&heap->layout, load(user - WORD)))
-            return user - HEADER;
-    }
-    return 0;
-}
-
 /* Follow main_arena's top. A libc that is not the program's first one never uses brk: sysmalloc
  * maps a piece, grows it when the next mapping happens to follow, and otherwise leaves the old
  * piece behind two fenceposts (malloc.c, sysmalloc). system_mem says how much. */
@@ -288,7 +351,8 @@ static void follow_top(hs_heap *heap) {
         }
     }
     /* The first call may have taken two: one for the tcache table, one for what was asked for. */
-    uintptr_t table = heap->piece_count == 0 ? table_piece(heap) : 0;
+    uintptr_t table = heap->piece_count == 0 ? first_table(&heap->copy, &heap->layout) : 0;
+    table -= table != 0 ? HEADER : 0;
     if (table != 0 && table != end - grown && grown > MORECORE) {
         grown -= MORECORE;
         add_piece(
@@ -490,43 +554,6 @@ int hs_sound(hs_heap *heap) {
     return 1;
 }
 
-/* ---- where the first piece lies */
-
-static void *reserve(uintptr_t at, size_t length, int flags) {
-    return mmap((void *)at, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
-}
-
-/* Have the next mapping of MORECORE bytes begin at `home` behind a multiple of 64 KiB.
- *
- * A link is kept as target ^ (address >> 12). What a program that writes over it makes of it, a
- * multiple of 16 or not, hangs on bits 12 to 15 of the address, which the kernel draws anew for
- * every process: glibc would notice in 15 of 16 runs. With these bits the same in every run, the
- * end is the same, and the one that the address in the picture has. The kernel takes the highest
- * gap with enough room, so that a little less room at its end moves what comes. */
-static void steer(hs_heap *heap) {
-    enum { UNIT = 1 << 16 };
-    while (heap->filler_count < HS_MOST_FILLERS) {
-        void *there = reserve(0, MORECORE, 0);
-        if (there == MAP_FAILED)
-            return;
-        munmap(there, MORECORE);
-        size_t less = ((uintptr_t)there - heap->layout.home) % UNIT;
-        if (less == 0)
-            return;
-        uintptr_t base = (uintptr_t)there + MORECORE - less;
-        if (reserve(base, less, MAP_FIXED_NOREPLACE) != (void *)base)
-            return;
-        heap->fillers[heap->filler_count++] = (hs_filler){base, less};
-    }
-}
-
-static void let_go(hs_heap *heap) {
-    while (heap->filler_count > 0) {
-        hs_filler filler = heap->fillers[--heap->filler_count];
-        munmap((void *)filler.base, filler.length);
-    }
-}
-
 /* ---- the calls */
 
 static int enter(hs_heap *heap) {
@@ -535,14 +562,17 @@ static int enter(hs_heap *heap) {
         return 0;
     *heap->errno_() = errno; /* the private libc has an errno of its own */
     if (!heap->ready && heap->layout.arena_size != 0)
-        steer(heap);
+        place_heap(heap);
     return 1;
 }
 
 /* `gone` is the block that the call was given and `block` the one it returned; 0 for none. */
 static void leave(hs_heap *heap, const void *gone, const void *block) {
     int error = *heap->errno_();
-    let_go(heap);
+    hs_let_go(&around);
+    /* glibc has drawn its key in this call, and stored it nowhere yet. */
+    if (!heap->ready && heap->copy.key != 0)
+        *(uint64_t *)heap->copy.key = heap->layout.key;
     if (gone != NULL)
         unmapped(heap, (uintptr_t)gone);
     if (block != NULL)

@@ -22,7 +22,8 @@ typedef struct {
     size_t table_chunks[HS_MOST_TABLE_SIZES];
     size_t heap_max, heap_info, ar_ptr, heap_prev, heap_size, thread_first;
     size_t mmap_extra, mmap_offset_mask;
-    size_t home; /* where the first piece shall begin, counted from a multiple of 64 KiB */
+    uintptr_t home; /* where the first piece of the first heap shall begin */
+    uint64_t key;   /* what the tcache key shall be */
     int safe_linking, link_shift;
 } hs_layout;
 
@@ -45,28 +46,22 @@ typedef struct {
     uint64_t value;
 } hs_word;
 
-#define HS_MOST_FILLERS 8
-
-/* A range without access that keeps others out of it. */
-typedef struct {
-    uintptr_t base;
-    size_t length;
-} hs_filler;
-
 /* A copy of the libc, and what it holds before its first call. */
 typedef struct {
     void *handle;
     uintptr_t data; /* its writable data */
     size_t data_size, tls_size, tls_module;
     unsigned char *fresh; /* data_size bytes, then the tls_size of a thread */
+    uintptr_t key;        /* its variable tcache_key; 0 where it has none */
 } hs_copy;
 
 typedef struct {
     hs_copy copy;
-    int ready;   /* main_arena is known */
-    int check;   /* compare before and remember after each call */
-    int refused; /* the last call was not made */
-    hs_word bad; /* the word that was written, and what it held */
+    uintptr_t number; /* of heaps opened before it in this process */
+    int ready;        /* main_arena is known */
+    int check;        /* compare before and remember after each call */
+    int refused;      /* the last call was not made */
+    hs_word bad;      /* the word that was written, and what it held */
     uintptr_t main_arena;
     size_t system_mem; /* of main_arena, after the last call */
     hs_layout layout;
@@ -78,8 +73,6 @@ typedef struct {
     size_t table_count, table_room;
     hs_word *words;
     size_t word_count, word_room;
-    hs_filler fillers[HS_MOST_FILLERS]; /* while the first piece is being mapped */
-    size_t filler_count;
     /* the private libc's functions */
     void *(*malloc_)(size_t);
     void *(*calloc_)(size_t, size_t);

@@ -1,4 +1,4 @@
-"""src/heap.c by itself: no warning, and nothing to say for the sanitizers and valgrind."""
+"""heap.c and place.c alone: no warning, and nothing to say for the sanitizers and valgrind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def arguments() -> list[str]:
 
 def build(folder: Path, *flags: str) -> Path:
     program = folder / "driver"
-    files = [str(HERE / "three_heaps.c"), str(SOURCES / "heap.c")]
+    files = [str(HERE / "three_heaps.c"), str(SOURCES / "heap.c"), str(SOURCES / "place.c")]
     command = ["gcc", *STRICT, *flags, f"-I{SOURCES}", *files, "-o", str(program), "-ldl"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 from heapscope import Heap, child
-from heapscope.model.canonical import HEAP, torn
+from heapscope.model.canonical import HEAP, KEY, torn
 from heapscope.model.snapshot import Role
 from heapscope.recorders.heap import HeapError, RefusedError
 
@@ -84,6 +85,43 @@ def test_torn_words_look_the_same() -> None:
     for one, other in zip(first.split(MARK), second.split(MARK), strict=True):
         assert one == other
     assert first.count("Broken: ") >= 2 * len(DAMAGE)
+
+
+WHERE = """
+import mmap, resource
+from heapscope import Heap
+
+holes = [mmap.mmap(-1, 3 << 20) for _ in range(9)]
+for hole in holes[::2]:
+    hole.close()
+resource.setrlimit(resource.RLIMIT_AS, (MOST, MOST))
+for _ in range(3):
+    heap = Heap()
+    d, e = heap.lib.malloc(40), heap.lib.malloc(40)
+    big = heap.lib.malloc(2000)
+    wall = heap.lib.malloc(24)
+    for block in e, d, big:
+        heap.lib.free(block)
+    print(d, *(heap.ffi.buffer(block, 16)[:].hex() for block in (d, big)))
+"""
+
+
+def test_the_heap_itself_lies_at_the_same_place() -> None:
+    """A written byte is the same as the one before in every run, or in none."""
+    first, second = two_runs(WHERE.replace("MOST", "-1"))
+    assert first == second
+    lines = [line.split() for line in first.splitlines()]
+    assert len(lines) == 3
+    for words in lines:
+        assert words[3].endswith("555592a0>")  # the lower half is the picture's
+        assert bytes.fromhex(words[4])[8:] == KEY.to_bytes(8, "little")
+        assert int.from_bytes(bytes.fromhex(words[5])[:8], "little") >> 40 == 0x7E  # its libc too
+
+
+def test_where_there_is_no_room_to_steer_it_is_a_heap_all_the_same() -> None:
+    first, second = two_runs(WHERE.replace("MOST", "4 << 30"))
+    for line in [*first.splitlines(), *second.splitlines()]:
+        assert re.search(r"92a0> .{10}", line)
 
 
 @pytest.fixture

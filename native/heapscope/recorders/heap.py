@@ -2,8 +2,10 @@
 
 ``dlmopen(LM_ID_NEWLM, "libc.so.6")`` loads libc once more, with a main arena, tcache and thresholds
 of its own in the state of a fresh process (dlopen(3)).  Python's own blocks are not on it, so what
-is seen there is what the notebook did.  One difference to a program's first heap: it grows with
-mmap instead of brk (malloc.c, ``__always_fail_morecore``), piece by piece.
+is seen there is what the notebook did.  Two differences to a program's first heap: it grows with
+mmap instead of brk (malloc.c, ``__always_fail_morecore``), piece by piece; and it lies at the same
+address in every run where the kernel lets us (src/place.c), with the same tcache key, so that who
+writes over a part of either sees the same each time.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from heapscope.glibc.decode import decode
 from heapscope.glibc.layout import Layout
 from heapscope.glibc.reading import Mapping as Range
 from heapscope.glibc.reading import RawPointer, Reading
-from heapscope.model.canonical import HEAP, Canon, torn
+from heapscope.model.canonical import HEAP, KEY, Canon, torn
 from heapscope.model.film import Film, Reel
 from heapscope.model.snapshot import HEADER, WORD, Event, Snapshot
 from heapscope.recorders.calls import Call, Calls, event
@@ -45,6 +47,9 @@ MOST_ELEMENTS = 100
 """A list of more pointers gives its blocks no names."""
 WHOLE_BLOCK = 1 << 20
 """Of a block with a mapping of its own, so many bytes are copied for a film or picture."""
+_HOME = 0x7E55 << 32
+"""The upper half of the first heap's address.  What the kernel hands out by itself lies higher: it
+begins within 2**40 bytes below the stack of x86-64, at 0x7EFB... at the lowest."""
 
 
 class HeapError(RuntimeError):
@@ -687,7 +692,7 @@ def _offsets(facts: Layout) -> Any:
     layout.heap_size, layout.thread_first = facts.heap_size, facts.thread_first
     layout.mmap_extra = facts.mmap_extra
     layout.mmap_offset_mask = facts.mmap_offset_mask & (1 << 64) - 1
-    layout.home = HEAP % (1 << 16)
+    layout.home, layout.key = _HOME | HEAP & (1 << 32) - 1, KEY
     layout.safe_linking, layout.link_shift = facts.safe_linking, facts.link_shift
     return layout
 
