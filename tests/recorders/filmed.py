@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from heapscope.model.film import Film
 from heapscope.model.snapshot import Pointer, Snapshot, Word
+from heapscope.views.steps import step
 
 
 def after(film: Film, line: int, time: int = 1) -> Snapshot:
@@ -21,6 +22,11 @@ def lines(film: Film) -> list[int | None]:
 def events(shot: Snapshot) -> list[str]:
     """Return the events of a frame in words."""
     return [event.text for event in shot.events]
+
+
+def said(film: Film, number: int) -> str:
+    """Return what frame `number` says in words."""
+    return step(film, number).say
 
 
 def kinds(film: Film) -> list[str]:

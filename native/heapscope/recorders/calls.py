@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,6 +139,12 @@ class Calls:
         self.blocks[block] = replace(old, name=name)
         # A first name is found out late: it holds from the beginning.
         self.named.setdefault(old.order, []).append((old.call if old.name else 0, name))
+
+    def unname(self, name: str, kept: Container[int]) -> None:
+        """Have the blocks of that name go by their letters, but for those at addresses `kept`."""
+        for block, asked in list(self.blocks.items()):
+            if asked.name == name and asked.order is not None and block not in kept:
+                self.rename(block, letter(asked.order))
 
     def name(self, block: int) -> str:
         """Return what the latest block at `block` is called: its name, or its letter."""

@@ -557,7 +557,8 @@ class Story:
     def _name(self, held: Sequence[tuple[str, Cell]]) -> None:
         """Name blocks after the variables that hold them.
 
-        A block keeps its name as long as that variable holds it, or no other does.
+        A block keeps its name as long as that variable holds it, or no other does, and the variable
+        does not move on to another block: from then on it has its letter.
         """
         holders: dict[int, list[tuple[str, int | None]]] = {}
         self.judge.names.clear()
@@ -583,6 +584,8 @@ class Story:
             leads = next((to for name, to in cells if name == kept), cells[0][1])
             if asked.freed is None:
                 named[user] = kept, leads
+        for name in {name for cells in holders.values() for name, _ in cells}:
+            self.calls.unname(name, holders)
         sign = "->"
         word: Callable[[int], int | None] = self.space.word
         if self.go is not None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 ALLOCATES = ("malloc", "calloc", "realloc")
 MOST_NAMES = 3
-"""So many variables or blocks are named in a sentence; more are counted."""
+"""So many variables or blocks are named in a sentence, and one more; further ones are counted."""
+_USED = (State.IN_USE, State.MMAPPED)
 _SAID = ("call", "copy", "gc", "cleanup", "pin", "lend")
 """Events that say themselves what happened."""
 
@@ -48,6 +49,7 @@ def step(film: Film, number: int) -> Step:
     if len(faults) > 2:
         said.append(f"{len(faults) - 2} more words are impossible.")
     said += _events(shot, before)
+    said += _renamed(shot, before)
     said += _written(shot, before)
     said += _dangling(shot, before)
     said += _output(shot, before)
@@ -128,6 +130,19 @@ def _events(shot: Snapshot, before: Snapshot | None) -> list[str]:
         counted = ", ".join(f"{kinds.count(k)} × {k}" for k in dict.fromkeys(kinds))
         said = [f"{len(kinds)} calls: {counted}.", *said[-1:]] if kinds else said[:3]
     return said
+
+
+def _renamed(shot: Snapshot, before: Snapshot | None) -> list[str]:
+    """Say which block goes by a letter now, because its variable moved on to another one."""
+    if before is None:
+        return []
+    now = {chunk.at: chunk.name for chunk in words.blocks(shot) if chunk.state in _USED}
+    said = []
+    for old in words.blocks(before):
+        name = now.get(old.at)
+        if old.state in _USED and old.name and name and name.isupper() and not old.name.isupper():
+            said.append(f"The block that {old.name} held before is {name} now.")
+    return said[:2]
 
 
 def _copied(shot: Snapshot, before: Snapshot | None, event: Event) -> list[str]:
@@ -292,10 +307,11 @@ def _written(shot: Snapshot, before: Snapshot | None) -> list[str]:
         if word.changed and chunk and chunk.state not in words.NOT_BLOCKS and not faulty:
             groups.setdefault(chunk.at, []).append(word)
     said = []
-    for at, changed in list(groups.items())[:MOST_NAMES]:
+    most = MOST_NAMES if len(groups) > MOST_NAMES + 1 else MOST_NAMES + 1
+    for at, changed in list(groups.items())[:most]:
         said.append(_into(shot, chunks[at], changed))
-    if len(groups) > MOST_NAMES:
-        said.append(f"{len(groups) - MOST_NAMES} more blocks changed.")
+    if len(groups) > most:
+        said.append(f"{len(groups) - most} more blocks changed.")
     return said
 
 
@@ -351,7 +367,7 @@ def _in_scope(name: str, scope: str) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     names = list(dict.fromkeys(names))
-    if len(names) > MOST_NAMES:
+    if len(names) > MOST_NAMES + 1:
         return f"{', '.join(names[:MOST_NAMES])} and {len(names) - MOST_NAMES} more"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
