@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             "notebook_path",
             [pytest.param(path, id=path.stem, marks=_marks(metafunc, path)) for path in notebooks],
         )
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that are marked long are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the cases of a sampled test that are not of the sample as long."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        sampled = item.get_closest_marker("sampled")
+        if sampled is not None:
+            test = item.nodeid.split("[")[0]
+            if seen[test] % sampled.args[0]:
+                item.add_marker(pytest.mark.long)
+            seen[test] += 1
 
 
 EXECUTED_ALWAYS = ("02-", "05-", "08-")

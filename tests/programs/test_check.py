@@ -26,11 +26,13 @@ def agrees(case, checks):
     assert checks.fault == any(want != "none" for want in case.says)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("case", faults.C, ids=lambda case: case.name)
 def test_c(case):
     agrees(case, check_c(case.text, **case.options))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("case", faults.GO, ids=lambda case: case.name)
 def test_go(case):
     agrees(case, check_go(case.text, **{"timeout": 20, **case.options}))

@@ -241,12 +241,12 @@ def bin_name(number: int) -> str:
 
 @given(steps=sequences)
 @settings(
-    max_examples=100,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-def test_100_sequences(readers: Readers, steps: list[list[Any]]) -> None:
+def test_sequences(readers: Readers, steps: list[list[Any]]) -> None:
     Comparison(*readers.run(steps)).all()
 
 

@@ -164,11 +164,13 @@ PLUG_WRONG = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("text", PLUG.values(), ids=PLUG)
 def test_plug_takes_right_answers(text: str) -> None:
     assert isinstance(judge("plug", text), Right)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("text", "said"), PLUG_WRONG.values(), ids=PLUG_WRONG)
 def test_plug_names_what_is_wrong(text: str, said: str) -> None:
     assert said in hint("plug", text)
@@ -324,11 +326,13 @@ OWNER_WRONG = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("text", OWNER.values(), ids=OWNER)
 def test_one_owner_takes_right_answers(text: str) -> None:
     assert isinstance(judge("one-owner", text), Right)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("text", "said"), OWNER_WRONG.values(), ids=OWNER_WRONG)
 def test_one_owner_names_what_is_wrong(text: str, said: str) -> None:
     assert said in hint("one-owner", text)
@@ -473,11 +477,13 @@ def freeing(body: str) -> Any:
     return function("def free_all(heap, head):\n    lib, ffi = heap.lib, heap.ffi" + body)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("body", FREE.values(), ids=FREE)
 def test_free_all_takes_right_answers(body: str) -> None:
     assert isinstance(judge("free-all", freeing(body)), Right)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("body", "said"), FREE_WRONG.values(), ids=FREE_WRONG)
 def test_free_all_names_what_is_wrong(body: str, said: str) -> None:
     assert said in hint("free-all", freeing(body))
@@ -596,12 +602,14 @@ def copying(body: str) -> Any:
     return function("def duplicate(heap, text):\n    lib, ffi = heap.lib, heap.ffi" + body)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("body", COPY.values(), ids=COPY)
 def test_duplicate_takes_right_answers(body: str) -> None:
     verdict = judge("duplicate", copying(body))
     assert isinstance(verdict, Right), verdict
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("body", "said"), COPY_WRONG.values(), ids=COPY_WRONG)
 def test_duplicate_names_what_is_wrong(body: str, said: str) -> None:
     assert said in hint("duplicate", copying(body))

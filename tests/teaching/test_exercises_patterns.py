@@ -254,12 +254,14 @@ OWNED_WRONG = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("text", OWNED.values(), ids=OWNED)
 def test_owned_takes_right_answers(text: str) -> None:
     verdict = judge("owned", defined(text))
     assert isinstance(verdict, Right), verdict
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("text", "said"), OWNED_WRONG.values(), ids=OWNED_WRONG)
 def test_owned_names_what_is_wrong(text: str, said: str) -> None:
     words = hint("owned", defined(text))
@@ -378,6 +380,7 @@ LEND_RUN = {  # those that are
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("text", LEND.values(), ids=LEND)
 def test_lend_takes_right_answers(text: str) -> None:
     verdict = judge("lend", text)
@@ -467,12 +470,14 @@ MEASURE_WRONG = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("text", MEASURE.values(), ids=MEASURE)
 def test_measure_takes_right_answers(text: str) -> None:
     verdict = judge("measure", text)
     assert isinstance(verdict, Right), verdict
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("text", "said"), MEASURE_WRONG.values(), ids=MEASURE_WRONG)
 def test_measure_names_what_is_wrong(text: str, said: str) -> None:
     assert said in hint("measure", text)
