@@ -38,6 +38,8 @@ var NAMES = {
   full: "Full window"
 };
 
+var made = new Map(), NUMBER = new Intl.NumberFormat("en-US");
+
 // ---- small tools
 
 function clean(text) {  // every character is seen: ␛ for 0x1b
@@ -51,12 +53,12 @@ function add(parent, kids) {
   kids.forEach(kid => {
     if (Array.isArray(kid))
       add(parent, kid);
-    else if (kid !== null && kid !== undefined && kid !== false)
+    else if (kid != null && kid !== false)
       parent.append(kid.nodeType ? kid : clean(kid));
   });
   return parent;
 }
-function h(tag, given) {
+function h(tag, given, ...kids) {
   var dot = tag.split("."), node = document.createElement(dot[0]);
   if (dot.length > 1) node.className = dot.slice(1).join(" ");
   for (var key in given) {
@@ -69,18 +71,22 @@ function h(tag, given) {
     else
       node.setAttribute(key, value === true ? "" : clean(value));
   }
-  return add(node, Array.prototype.slice.call(arguments, 2));
+  return add(node, kids);
 }
 function s(tag, given, kids) {
   var node = document.createElementNS(SVG, tag);
   for (var key in given) node.setAttribute(key, given[key]);
-  (kids || []).forEach(kid => {
-    node.append(kid);
-  });
+  node.append(...(kids || []));
   return node;
 }
+function twin(key, make) {  // equal nodes are made once: a copy costs less
+  key = JSON.stringify(key);
+  if (made.size > 4000) made.clear();
+  if (!made.has(key)) made.set(key, make());
+  return made.get(key).cloneNode(true);
+}
 function num(x) { return x == null ? null : Number(x); }
-function big(n) { return n.toLocaleString("en-US"); }
+function big(n) { return NUMBER.format(n); }
 function count(n) { return big(n) + (n === 1 ? " byte" : " bytes"); }
 function hex(n) { return "0x" + n.toString(16); }
 function pad(n) { return n.toString(16).padStart(2, "0"); }
@@ -260,7 +266,7 @@ function textOf(data) {
   if (n < 2) return null;
   for (var i = 0; i < n; i++)
     if (data[i] < 32 || data[i] > 126) return null;
-  return String.fromCharCode.apply(null, data.subarray(0, n));
+  return String.fromCharCode(...data.subarray(0, n));
 }
 function value(shot, w) {
   var n = numberOf(w.data), text;
@@ -272,7 +278,7 @@ function value(shot, w) {
   if (w.role === "internal" && w.target) return "→ " + target(shot, w.target);
   text = textOf(w.data);
   if (text !== null) return text;
-  if (n < 4294967296n) return n.toLocaleString("en-US");
+  if (n < 4294967296n) return big(n);
   if (n < 1n << 53n) {
     var at = Number(n),
         o = (shot.go.objects || []).find(x => num(x.at) <= at && at < num(x.at) + x.size);
@@ -350,7 +356,6 @@ function layOut(frames, regions) {  // rows and bands in address order
 }
 class Track {
   constructor(form, known) {
-    var self = this;
     this.form = form.film;
     this.steps = form.steps || [];
     this.shots = decode(form.film, known);
@@ -368,9 +373,9 @@ class Track {
     this.regions = new Map();
     this.shots.forEach(x => {
       x.regions.forEach(r => {
-        var old = self.regions.get(r.base);
+        var old = this.regions.get(r.base);
         if (!old || old.end < r.end)
-          self.regions.set(r.base, {base: r.base, end: r.end, name: r.name});
+          this.regions.set(r.base, {base: r.base, end: r.end, name: r.name});
       });
     });
     this.regions = by([...this.regions.values()], "base");
@@ -398,11 +403,11 @@ class Track {
             })
             .concat(0));
     this.say = i => {
-      return self.steps[i] ||
-          [(self.shots[i].events.map(e => e.text).join("; ")) || "step " + i, "", "", 0];
+      return this.steps[i] ||
+          [(this.shots[i].events.map(e => e.text).join("; ")) || "step " + i, "", "", 0];
     };
     this.longName = Math.max(0, ...this.blocks.map(b => b.name.length));
-    this.longest = Math.max.apply(null, this.shots.map((_, i) => self.say(i)[2].length));
+    this.longest = Math.max(...this.shots.map((_, i) => this.say(i)[2].length));
     this.placeVariables();
   }
   lines(i) {
@@ -507,7 +512,7 @@ class Stage {
     this.svg = this.node.querySelector(".hf-arrows");
   }
   source() {
-    var t = this.track, self = this, now, next, list;
+    var t = this.track, now, next, list;
     if (t.calls) {
       now = this.i;
       next = this.i + 1;
@@ -532,25 +537,22 @@ class Stage {
           tabindex: "0",
           "aria-label": t.calls ? "Calls" : "Source of " + (t.form.file || "the program")
         },
-          list.map(function(x, n) {
-            var on = x[0] === now, cut = x[1].search(/\s*(\/\/|\/\*)/),
-                code =
-                    t.calls || cut < 0 ? [x[1]] : [x[1].slice(0, cut), h("i", {}, x[1].slice(cut))];
-            return h(
-                "li", {
-                  class: (on ? "on " : "") + (x[0] === next ? "next " : "") +
-                      (near(n, 9) ? "w9 " : "") + (near(n, 3) ? "w3" : ""),
-                  "aria-current": on && "step"
-                },
-                x[2] === null || self.more.bare ?
-                    h("span", {}, x[0]) :
-                    h("a", {
-                      href: "#" + self.id + "-" + (self.more.step ? self.more.step(x[2]) : x[2]),
-                      tabindex: "-1",
-                      title: "Go to this line’s step"
-                    },
-                      x[0]),
-                h("code", {}, code.join("").length || x[1] ? code : " "));
+          list.map((x, n) => {
+            var on = x[0] === now, cut = t.calls ? -1 : x[1].search(/\s*(\/\/|\/\*)/),
+                seen = (on ? "on " : "") + (x[0] === next ? "next " : "") +
+                (near(n, 9) ? "w9 " : "") + (near(n, 3) ? "w3" : ""),
+                href = x[2] === null || this.more.bare ?
+                0 :
+                "#" + this.id + "-" + (this.more.step ? this.more.step(x[2]) : x[2]);
+            return twin(
+                [seen, x, href, cut],
+                () => h(
+                    "li", {class: seen, "aria-current": on && "step"},
+                    href ? h("a", {href: href, tabindex: "-1", title: "Go to this line’s step"},
+                             x[0]) :
+                           h("span", {}, x[0]),
+                    h("code", {},
+                      cut < 0 ? x[1] || " " : [x[1].slice(0, cut), h("i", {}, x[1].slice(cut))])));
           })));
   }
   side() {
@@ -625,14 +627,14 @@ class Stage {
             h("span.hf-val", {}, shownValue(shot, p), dead ? " ✗" : ""));
   }
   variables() {
-    var shot = this.shot, self = this, scopes = [...new Set(shot.pointers.map(p => p.scope || ""))];
+    var shot = this.shot, scopes = [...new Set(shot.pointers.map(p => p.scope || ""))];
     return h(
         "section.hf-vars", {style: {"--high": this.track.varsHigh + "px"}},
         h("p.hf-h", {}, "Variables", h("small", {}, scopes.filter(Boolean).join(", "))),
-        h("div.hf-at", {}, shot.pointers.map(p => self.variable(p))));
+        h("div.hf-at", {}, shot.pointers.map(p => this.variable(p))));
   }
   goSide() {
-    var shot = this.shot, self = this, go = shot.go, t = this.track, y = [0, t.varsHigh + 22],
+    var shot = this.shot, go = shot.go, t = this.track, y = [0, t.varsHigh + 22],
         copies = this.copies();
     function object(o) {
       var data = unhex(o.bytes || ""), size = o.size || data.length,
@@ -694,14 +696,13 @@ class Stage {
                             parts.filter(q => q.from === p.from).map(q => q.name).join(", "))))));
     }
     var all = t.goObjects(shot), nodes = all.map(object);
-    var most =
-        Math.max.apply(null, t.shots.map(x => t.goObjects(x).filter(o => o.where === "go").length));
+    var most = Math.max(...t.shots.map(x => t.goObjects(x).filter(o => o.where === "go").length));
     return h(
         "section.hf-vars.hf-go",
         {style: {"--high": t.varsHigh + 34 + 62 * Math.max(1, most) + "px"}},
         h("p.hf-h", {}, "Go", h("small", {}, go.gc ? "GC cycles so far: " + go.gc : "")),
         h("div.hf-at", {}, nodes.filter(n => !n.classList.contains("heap")),
-          shot.pointers.map(p => self.variable(p)), nodes.filter(n => n.classList.contains("heap")),
+          shot.pointers.map(p => this.variable(p)), nodes.filter(n => n.classList.contains("heap")),
           y[1] === t.varsHigh + 22 &&
               h("p.hf-dim.hf-obj", {style: {"--y": y[1] + "px"}},
                 "Go heap: nothing of this program’s")));
@@ -730,7 +731,7 @@ class Stage {
         w.role === "prev_size" && w.chunk === null ? "top" :
                                                      PAINT[w.role] || "top";
     var plain = ["payload", "stale", "slack"].includes(w.role),
-        text = plain ? textOf(w.data) : null, meaning = value(shot, w), note = "", main;
+        text = plain ? textOf(w.data) : null, meaning = value(shot, w), note = "";
     var c = w.chunk === null ? null : shot.chunks.get(w.chunk), top = c && c.state === "top";
     if (top && !w.fault) paint = "top";
     if (w.role === "link" && c)
@@ -743,43 +744,48 @@ class Stage {
     if ((w.role === "internal" || (w.role === "prev_size" && w.chunk === null)) && meaning === "0")
       meaning = "";
     if (top && meaning === "0") meaning = "";
-    if (text !== null)
-      main =
-          h("span.hf-m.hf-txt", {},
-            Array.from(w.data, b => h("i", {}, b ? String.fromCharCode(b) : "·")));
-    else
-      main =
-          h("span.hf-m",
-            {class: meaning === "0" ? "zero" :
-                 meaning.length > 9 ? "long" :
-                                      ""},
-            meaning + (w.fault ? " ✗" : ""), note && h("small", {}, note));
     var more = w.change || w.fault || w.role === "link" || w.role === "key" ||
         (!meaning && paint !== "top");
-    return h(
-        "div.hf-w", {
-          class: "p-" + paint + edges + (changed.length ? " ch" : "") + (dif ? " dif" : "") +
-              (more ? " more" : "") +
-              (w.payload != null && w.payload < 8 && paint === "payload" ? " part" : ""),
-          "data-at": hex(w.at),
-          "data-b": w.chunk,
-          style:
-              {"grid-column": column, "grid-row": row, "--n": w.payload == null ? null : w.payload}
-        },
-        h("span.hf-bx"), main,
-        w.role === "size" &&
-            h("span.hf-fl", {},
-              FLAGS.map(f => h("i", {class: w.data[0] & f[1] ? "yes" : ""}, f[0]))),
-        h("span.hf-by", {},
-          Array.from(
-              w.data,
-              (b, n) =>
-                  h("i",
-                    {class: changed.includes(n) ? "c" :
-                         b                      ? "" :
-                                                  "z"},
-                    pad(b)))),
-        runs(changed).map(r => h("u", {style: {"--a": r[0], "--z": r[1] + 1}})));
+    return twin(
+        [
+          paint, edges, column, row, meaning, note, text !== null, w.data.join(), changed, dif,
+          more, w.at, w.role, w.chunk, w.payload, w.fault
+        ],
+        () =>
+            h("div.hf-w", {
+              class: "p-" + paint + edges + (changed.length ? " ch" : "") + (dif ? " dif" : "") +
+                  (more ? " more" : "") +
+                  (w.payload != null && w.payload < 8 && paint === "payload" ? " part" : ""),
+              "data-at": hex(w.at),
+              "data-b": w.chunk,
+              style: {
+                "grid-column": column,
+                "grid-row": row,
+                "--n": w.payload == null ? null : w.payload
+              }
+            },
+              h("span.hf-bx"),
+              text !== null ?
+                  h("span.hf-m.hf-txt", {},
+                    Array.from(w.data, b => h("i", {}, b ? String.fromCharCode(b) : "·"))) :
+                  h("span.hf-m",
+                    {class: meaning === "0" ? "zero" :
+                         meaning.length > 9 ? "long" :
+                                              ""},
+                    meaning + (w.fault ? " ✗" : ""), note && h("small", {}, note)),
+              w.role === "size" &&
+                  h("span.hf-fl", {},
+                    FLAGS.map(f => h("i", {class: w.data[0] & f[1] ? "yes" : ""}, f[0]))),
+              h("span.hf-by", {},
+                Array.from(
+                    w.data,
+                    (b, n) =>
+                        h("i",
+                          {class: changed.includes(n) ? "c" :
+                               b                      ? "" :
+                                                        "z"},
+                          pad(b)))),
+              runs(changed).map(r => h("u", {style: {"--a": r[0], "--z": r[1] + 1}}))));
   }
   band(line, row) {
     var shot = this.shot, size = line.end - line.at, text, paint = "top",
@@ -832,7 +838,7 @@ class Stage {
         whys.length > 0 && h("b", {}, "▲ " + whys[0] + (whys.length > 1 ? " …" : "")));
   }
   heap() {
-    var self = this, shot = this.shot, lines = this.lines, cells = [],
+    var shot = this.shot, lines = this.lines, cells = [],
         base = shot.regions.length ? shot.regions[0].base :
         this.track.regions.length  ? this.track.regions[0].base :
                                      0;
@@ -870,7 +876,7 @@ class Stage {
             line.kind === "torn" ? "" : text,
             mark && h("span", {}, mark, mark === "▽" && h("small", {}, " chunk"))));
       if (line.kind !== "row") {
-        cells.push(self.band(line, row));
+        cells.push(this.band(line, row));
         return;
       }
       words[n].forEach((w, side) => {
@@ -882,7 +888,7 @@ class Stage {
                                     "") +
             (side ? " right" : "");
         cells.push(
-            w ? self.word(w, edges, 3 + side, row) :
+            w ? this.word(w, edges, 3 + side, row) :
                 h("div.hf-w.none", {style: {"grid-column": 3 + side, "grid-row": row}},
                   h("span.hf-bx")));
       });
@@ -1046,7 +1052,7 @@ class Stage {
         pill.style.top = (a[1] + e[1]) / 2 - bd.t + "px";
       });
     }
-    svg.replaceChildren.apply(svg, out);
+    svg.replaceChildren(...out);
   }
   tables() {
     var shot = this.shot;
@@ -1143,17 +1149,16 @@ function shownValue(shot, p) {
 
 class HeapFilm extends HTMLElement {
   connectedCallback() {
-    var self = this;
     if (this.film) return;
     if (this.querySelector("script"))
       this.start();
     else
       document.addEventListener("DOMContentLoaded", () => {
-        if (!self.film && self.isConnected) self.start();
+        if (!this.film && this.isConnected) this.start();
       });
   }
   start() {
-    var form, self = this, data = this.querySelector("script[type=\"application/json\"]");
+    var form, data = this.querySelector("script[type=\"application/json\"]");
     try {
       form = JSON.parse(data.textContent);
       this.film = new Track(form);
@@ -1179,20 +1184,20 @@ class HeapFilm extends HTMLElement {
     this.fallback.forEach(e => {
       e.remove();
     });
-    this.stages = [this.film, this.other].filter(Boolean).map(t => new Stage(t, self.id));
+    this.stages = [this.film, this.other].filter(Boolean).map(t => new Stage(t, this.id));
     this.build();
     var now = this.linked();
     this.show(now === null ? 0 : now);
     if (now !== null)
       setTimeout(() => {
-        self.scrollIntoView();
+        this.scrollIntoView();
       }, 0);
     this.onhash = () => {
-      var to = self.linked();
+      var to = this.linked();
       if (to !== null) {
-        self.play(false);
-        self.show(to);
-        self.scrollIntoView({block: "nearest"});
+        this.play(false);
+        this.show(to);
+        this.scrollIntoView({block: "nearest"});
       }
     };
     addEventListener("hashchange", this.onhash);
@@ -1202,8 +1207,8 @@ class HeapFilm extends HTMLElement {
     if (this.hasAttribute("autoplay") && now === null &&
         !matchMedia("(prefers-reduced-motion: reduce)").matches) {  // until the reader touches it
       ["pointerdown", "keydown"].forEach(name => {
-        self.fig.addEventListener(name, e => {
-          if (self.slow && !self.buttons.play.contains(e.target)) self.play(false);
+        this.fig.addEventListener(name, e => {
+          if (this.slow && !this.buttons.play.contains(e.target)) this.play(false);
         });
       });
       this.play(true, 3000);
@@ -1211,11 +1216,11 @@ class HeapFilm extends HTMLElement {
     this.widen();
     if (window.ResizeObserver)
       new ResizeObserver(() => {
-        self.fit();
+        this.fit();
       }).observe(this);
     if (document.fonts && document.fonts.ready)
       document.fonts.ready.then(() => {
-        self.fit();
+        this.fit();
       });
   }
   load(form, step, keep) {  // of the new film the first frames may be the same; keep(old, new)
@@ -1233,7 +1238,7 @@ class HeapFilm extends HTMLElement {
     old.forEach((node, n) => {
       node.replaceWith(this.bars[n]);
     });
-    this.legend.replaceChildren();
+    this.marks();
     this.keep = keep;
     this.show(step);
     this.keep = null;
@@ -1360,13 +1365,14 @@ class HeapFilm extends HTMLElement {
     this.fig.addEventListener("pointerover", hot(true));
     this.fig.addEventListener("pointerout", hot(false));
     this.append(this.fig);
+    this.marks();
   }
   lanes() {  // time from left to right; a block from its malloc to its free
-    var self = this, n = this.n - 1 || 1, x = i => 100 * i / n + "%", names = [], bars = [];
+    var n = this.n - 1 || 1, x = i => 100 * i / n + "%", names = [], bars = [];
     bars.push(this.pairs.map(
         (_, i) =>
             h("i.hf-tick",
-              {style: {left: x(i)}, class: self.differs && self.differs.step === i ? "dif" : ""})));
+              {style: {left: x(i)}, class: this.differs && this.differs.step === i ? "dif" : ""})));
     this.ticks = bars[0];
     this.stages.forEach((stage, side) => {
       var t = stage.track, blocks = t.blocks.slice();
@@ -1379,8 +1385,8 @@ class HeapFilm extends HTMLElement {
         blocks = blocks.filter(b => rank.includes(b));
       }
       blocks.forEach(b => {
-        var from = self.stepOf(side, b.born), dead = b.died != null,
-            to = dead ? self.stepOf(side, b.died) : n;
+        var from = this.stepOf(side, b.born), dead = b.died != null,
+            to = dead ? this.stepOf(side, b.died) : n;
         var call = t.shots[b.born].events.find(
             e => num(e.chunk) === num(b.places[0].at) && e.kind !== "copy");
         var label = call                  ? call.text.replace(/^[^=(]*=\s*/, "") :
@@ -1398,19 +1404,19 @@ class HeapFilm extends HTMLElement {
                 .map(
                     p =>
                         h("i.hf-moved",
-                          {style: {left: x(self.stepOf(side, p.frame))}, title: "moved or resized"},
+                          {style: {left: x(this.stepOf(side, p.frame))}, title: "moved or resized"},
                           "↷")),
             (b.marks || [])
                 .map(
                     m =>
-                        h("b.hf-x", {style: {left: x(self.stepOf(side, m.frame))}, title: m.text},
+                        h("b.hf-x", {style: {left: x(this.stepOf(side, m.frame))}, title: m.text},
                           "✗"))));
       });
       if (t.blocks.length > blocks.length) {
         names.push(h("span"));
         bars.push(h("div.hf-lane.hf-dim", {}, t.blocks.length - blocks.length + " more blocks"));
       }
-      if (self.other && !side) {
+      if (this.other && !side) {
         names.push(h("hr"));
         bars.push(h("hr"));
       }
@@ -1421,7 +1427,6 @@ class HeapFilm extends HTMLElement {
     ];
   }
   play(on, pace) {
-    var self = this;
     clearInterval(this.timer);
     this.timer = 0;
     this.slow = Boolean(on && pace);  // it began by itself
@@ -1429,10 +1434,10 @@ class HeapFilm extends HTMLElement {
     if (on) {
       if (this.step === this.n - 1) this.show(0);
       this.timer = setInterval(() => {
-        if (self.step < self.n - 1 && self.isConnected)
-          self.show(self.step + 1);
+        if (this.step < this.n - 1 && this.isConnected)
+          this.show(this.step + 1);
         else
-          self.play(false);
+          this.play(false);
       }, pace || 1700);
     }
     this.now.setAttribute("aria-live", on ? "off" : "polite");  // nobody can listen that fast
@@ -1496,20 +1501,19 @@ class HeapFilm extends HTMLElement {
                   " on the first side, " + d.there + " on the second." :
                                 "The heaps have differed since step " + d.step + ".");
     }
-    this.marks();
     this.words();
     this.fit();
   }
   draw(stages, pair, step, bare) {
-    var self = this, d = this.differs, at = null;
+    var d = this.differs, at = null;
     if (this.other && d && d.at && step >= d.step) {
-      var both = [0, 1].map(k => wordAt([self.film, self.other][k].shots[pair[k]], num(d.at)));
+      var both = [0, 1].map(k => wordAt([this.film, this.other][k].shots[pair[k]], num(d.at)));
       if (!both[0] || !both[1] || hexes(both[0].data) !== hexes(both[1].data)) at = num(d.at);
     }
     stages.forEach((stage, k) => {
       stage.show(
           pair[k],
-          {differs: at, bare: bare, keep: self.keep, step: frame => self.stepOf(k, frame)});
+          {differs: at, bare: bare, keep: this.keep, step: frame => this.stepOf(k, frame)});
       if (stage.title) {
         var said = stage.track.say(pair[k]);
         stage.title.className = "hf-own" + (said[3] ? " bad" : "");
@@ -1518,35 +1522,29 @@ class HeapFilm extends HTMLElement {
     });
   }
   marks() {  // the legend: what is drawn anywhere in the film
-    var used = new Set(), out = [], self = this;
-    if (this.legend.childElementCount) return;
+    var used = 0, bit = kind => 1 << LEGEND.findIndex(l => l[0] === kind);
     this.stages.forEach(x => {
-      if (x.track.go) used.add("goheap");
+      if (x.track.go) used |= bit("goheap");
       x.track.shots.forEach(shot => {
-        if (!shot.used) {
-          shot.used = new Set();
+        if (!shot.used)
           shot.words.forEach(w => {
-            shot.used.add(w.fault ? "fault" : PAINT[w.role]);
-            if (w.payload < 8) shot.used.add("slack");
+            shot.used |= bit(w.fault ? "fault" : PAINT[w.role]) | (w.payload < 8 && bit("slack"));
           });
-        }
-        shot.used.forEach(kind => {
-          used.add(kind);
-        });
+        used |= shot.used;
       });
     });
-    LEGEND.forEach(l => {
-      if (used.has(l[0]))
-        out.push(h("li", {}, h("span.hs-swatch.hs-" + l[0], {"aria-hidden": "true"}, l[2]), l[1]));
-    });
-    out.push(
-        h("li", {}, h("span.hs-swatch.hs-changed", {"aria-hidden": "true"}, "▲"),
-          "changed just now"));
-    if (self.other)
-      out.push(
-          h("li", {}, h("span.hs-swatch.hf-dif", {"aria-hidden": "true"}, "≠"),
-            "the first word that differs"));
-    self.legend.replaceChildren.apply(self.legend, out);
+    if (used === this.used) return;
+    this.used = used;
+    this.legend.replaceChildren(
+        ...[...LEGEND.filter((_, n) => used >> n & 1), ["changed", "changed just now", "▲"],
+            this.other && ["", "the first word that differs", "≠"]]
+            .filter(Boolean)
+            .map(
+                l =>
+                    h("li", {},
+                      h("span.hs-swatch." + (l[0] ? "hs-" + l[0] : "hf-dif"),
+                        {"aria-hidden": "true"}, l[2]),
+                      l[1])));
   }
   words() {
     if (this.details.open) {
@@ -1571,27 +1569,26 @@ class HeapFilm extends HTMLElement {
   }
   // paper: all steps below each other
   unroll() {
-    var self = this;
     if (!this.fig || this.sheets || this.n > 60) {
       if (this.fig && this.n > 60 && !this.sheets) {
         this.sheets = this.fallback;
-        this.append.apply(this, this.sheets);
+        this.append(...this.sheets);
       }
       return;
     }
     this.sheets = this.pairs.map((pair, step) => {
-      var stages = [self.film, self.other].filter(Boolean).map(t => new Stage(t, self.id)),
-          said = self.film.say(pair[0]);
+      var stages = [this.film, this.other].filter(Boolean).map(t => new Stage(t, this.id)),
+          said = this.film.say(pair[0]);
       var sheet =
-          h("figure.hf.hf-sheet", {class: (said[3] ? "bad" : "") + (self.other ? " hf-both" : "")},
+          h("figure.hf.hf-sheet", {class: (said[3] ? "bad" : "") + (this.other ? " hf-both" : "")},
             h("div.hf-now", {},
               h("div.hf-cur", {},
-                h("p.hf-call", {}, h("small", {}, "step " + step + " of " + (self.n - 1)),
+                h("p.hf-call", {}, h("small", {}, "step " + step + " of " + (this.n - 1)),
                   h("code", {}, said[0], said[1] ? h("i", {}, " → " + said[1]) : "")),
                 h("p.hf-say", {}, said[2]))),
             h("div.hf-stages", {}, stages.map(x => x.node)));
-      self.append(sheet);
-      self.draw(stages, pair, step, true);
+      this.append(sheet);
+      this.draw(stages, pair, step, true);
       stages.forEach(x => {
         x.fit();
       });

@@ -22,7 +22,8 @@ function h(tag, given) {
     if (kid != null && kid !== false) node.append(kid);
   return node;
 }
-function big(n) { return n.toLocaleString("en-US"); }
+var NUMBER = new Intl.NumberFormat("en-US");
+function big(n) { return NUMBER.format(n); }
 function bytes(n) { return big(n) + (n === 1 ? " byte" : " bytes"); }
 function hex(n) { return "0x" + n.toString(16); }
 function unique(list) { return [...new Set(list)]; }
@@ -30,7 +31,8 @@ function renew(
     old,
     fresh) {  // makes a tree like another; what is equal stays, so that it is not laid out again
   if (old.isEqualNode(fresh)) return;
-  if (old.nodeType !== 1 || old.nodeName !== fresh.nodeName) return old.replaceWith(fresh);
+  if (old.nodeName !== fresh.nodeName) return old.replaceWith(fresh);
+  if (old.nodeType !== 1) return void (old.data = fresh.data);
   Array.from(old.attributes).forEach(a => {
     if (!fresh.hasAttribute(a.name)) old.removeAttribute(a.name);
   });
@@ -1286,11 +1288,18 @@ class HeapPlayground extends HTMLElement {
       e.preventDefault();
       this.submit();
     });
-    this.which = h("select", {id: id + "-block"});
-    this.which.addEventListener("change", () => {
+    this.quick = h("div.hp-quick", {role: "group", "aria-label": "Calls to click"});
+    this.quick.addEventListener("change", e => {
+      this.chosen = e.target.value;
       this.offer();
     });
-    this.quick = h("div.hp-quick", {role: "group", "aria-label": "Calls to click"});
+    this.quick.addEventListener("click", e => {  // its buttons come and go
+      var b = e.target.closest("button");
+      if (b && !b.dataset.n)
+        this.afresh();
+      else if (b && !this.busy)
+        this.more(b.textContent);
+    });
     this.undoes = this.button("Undo", () => {
       this.undo();
     });
@@ -1317,8 +1326,7 @@ class HeapPlayground extends HTMLElement {
           this.button(
               "Start again",
               () => {
-                this.begin("", "");
-                this.input.focus();
+                this.afresh();
               }),
           !this.full &&
               this.button(
@@ -1370,6 +1378,10 @@ class HeapPlayground extends HTMLElement {
     if (this.menu) this.menu.value = preset && PRESETS[preset] ? preset : "";
     var list = this.parse(text) || [];
     this.pump(this.run, list, text, null, true);
+  }
+  afresh() {
+    this.begin("", "");
+    this.input.focus();
   }
   undo() {
     if (this.busy || !this.run.texts.length) return;
@@ -1440,6 +1452,12 @@ class HeapPlayground extends HTMLElement {
   }
   draw(quiet) {
     var run = this.run, title = "Your calls", n = run.steps.length - 1, step = run.steps[n];
+    this.status.textContent =
+        quiet ? "" : step[0] + (step[1] ? " → " + step[1] : "") + ". " + step[2];
+    this.status.classList.toggle("bad", Boolean(run.ended));
+    this.undoes.setAttribute("aria-disabled", String(!run.texts.length));
+    this.link.href = this.home + "#play=" + encodeURIComponent(run.texts.join("\n"));
+    this.offer();
     if (this.film.fig)
       this.film.load(run.form(title), n, renew);
     else {
@@ -1447,62 +1465,47 @@ class HeapPlayground extends HTMLElement {
       this.film.start();
       if (this.film.fig) this.film.load(run.form(title), n, renew);
     }
-    this.status.textContent =
-        quiet ? "" : step[0] + (step[1] ? " → " + step[1] : "") + ". " + step[2];
-    this.status.classList.toggle("bad", Boolean(run.ended));
-    this.undoes.setAttribute("aria-disabled", String(!run.texts.length));
-    this.link.href = this.home + "#play=" + encodeURIComponent(run.texts.join("\n"));
-    var names = [...run.machine.variables].filter(v => v[1].t.star && v[1].v).map(v => v[0]),
-        chosen = this.which.value;
-    this.which.replaceChildren(...names.map(name => h("option", {}, name)));
-    this.which.value = names.includes(chosen) ? chosen : last(names) || "";
-    this.offer();
   }
   offer() {  // what could come next, as buttons
-    var m = this.run.machine, name = this.which.value, v = m.variables.get(name),
-        block = v && m.blocks.get(Number(v.v)), next = 0, calls,
-        had = this.quick.contains(document.activeElement) && document.activeElement.dataset.n;
+    var m = this.run.machine, next = 0, calls, own = [],
+        names = [...m.variables].filter(v => v[1].t.star && v[1].v).map(v => v[0]),
+        name = this.chosen = names.includes(this.chosen) ? this.chosen : last(names),
+        had = this.quick.contains(document.activeElement), ended = this.run.ended,
+        id = this.id + "-block";
     while (m.variables.has(D.letter(next).toLowerCase())) next++;
     var fresh = D.letter(next).toLowerCase();
     calls = [fresh + " = malloc(24)", fresh + " = calloc(4, 8)"];
-    if (fresh in CALLS || this.run.ended) calls = [];
-    var own = [];
-    if (name && !this.run.ended) {
-      var size = block && block.requested ? block.requested : 24;
+    if (fresh in CALLS || ended) calls = [];
+    if (name && !ended) {
+      var block = m.blocks.get(Number(m.variables.get(name).v)),
+          size = block && block.requested ? block.requested : 24;
       own = [
         "free(" + name + ")", name + " = realloc(" + name + ", " + 2 * size + ")",
         "memset(" + name + ", 'A', " + size + ")", name + "[" + size + "] = 0x41"
       ];
     }
-    var make = (text, n) => this.button(h("code", {}, text), () => {
-      if (!this.busy) this.more(text);
-    }, {"data-n": n});
-    this.quick.replaceChildren(
-        ...(this.run.ended ?
-                [
-                  h("p.hp-end", {}, "The program has ended. "),
-                  this.button(
-                      "Start again",
-                      () => {
-                        this.begin("", "");
-                        this.input.focus();
-                      })
-                ] :
-                []),
-        ...calls.map(make),
-        ...(own.length ? [h("span.hp-of", {},
-                            h("label",
-                              { for: this.which.id
-                              },
-                              "with block"),
-                            this.which)] :
-                         []),
-        ...own.map((text, n) => make(text, n + 2)));
-    if (had) {
-      var again = this.quick.querySelector("[data-n=\"" + had + "\"]") ||
-          this.quick.querySelector("button");
-      if (again) again.focus();
-    }
+    var make = (text, n) => h("button", {type: "button", "data-n": n}, h("code", {}, text));
+    renew(
+        this.quick,
+        h("div.hp-quick", {role: "group", "aria-label": "Calls to click"},
+          ended &&
+              [
+                h("p.hp-end", {}, "The program has ended. "),
+                h("button", {type: "button"}, "Start again")
+              ],
+          calls.map(make),
+          own.length > 0 &&
+              h("span.hp-of", {},
+                h("label",
+                  { for: id
+                  },
+                  "with block"),
+                h("select", {id: id}, names.map(x => h("option", {}, x)))),
+          own.map((text, n) => make(text, n + 2))));
+    var which = this.quick.querySelector("select");
+    if (which && which.value !== name) which.value = name;
+    if (had && !this.quick.contains(document.activeElement))
+      this.quick.querySelector("button").focus();
   }
   save() {
     var url = URL.createObjectURL(new Blob(
