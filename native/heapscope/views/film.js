@@ -780,11 +780,12 @@ class Stage {
                 Array.from(
                     w.data,
                     (b, n) =>
-                        h("i",
+                        [n > 0 && " ",
+                         h("i",
                           {class: changed.includes(n) ? "c" :
                                b                      ? "" :
                                                         "z"},
-                          pad(b)))),
+                          pad(b))])),
               runs(changed).map(r => h("u", {style: {"--a": r[0], "--z": r[1] + 1}}))));
   }
   band(line, row) {

@@ -33,11 +33,12 @@ function renew(
   if (old.isEqualNode(fresh)) return;
   if (old.nodeName !== fresh.nodeName) return old.replaceWith(fresh);
   if (old.nodeType !== 1) return void (old.data = fresh.data);
-  Array.from(old.attributes).forEach(a => {
-    if (!fresh.hasAttribute(a.name)) old.removeAttribute(a.name);
+  old.getAttributeNames().forEach(name => {
+    if (!fresh.hasAttribute(name)) old.removeAttribute(name);
   });
-  Array.from(fresh.attributes).forEach(a => {
-    if (old.getAttribute(a.name) !== a.value) old.setAttribute(a.name, a.value);
+  fresh.getAttributeNames().forEach(name => {
+    var value = fresh.getAttribute(name);
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   });
   var had = Array.from(old.childNodes), now = Array.from(fresh.childNodes), from = 0, end = 0,
       most = Math.min(had.length, now.length);
