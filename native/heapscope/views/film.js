@@ -136,9 +136,9 @@ function decode(form, known) {  // `known`: a track of which the first frames ar
         .forEach(k => {
           shot[k] = k in f ? f[k] : old[k];
         });
-    var known = new Map(old.regions.map(r => [r.base, r]));
+    var had = new Map(old.regions.map(r => [r.base, r]));
     shot.regions = (f.regions || old.regions).map(r => {
-      var base = num(r.base), before = known.get(base), length = f.regions ? r.data : r.data.length,
+      var base = num(r.base), before = had.get(base), length = f.regions ? r.data : r.data.length,
           data = before && before.data, change = f.bytes && f.bytes[hex(base)];
       if (change || !data || data.length !== length) {
         data = new Uint8Array(length);

@@ -931,7 +931,7 @@ class Run {
         "glibc " + ABOUT.glibc +
             " · x86-64 layout · run in this page · addresses moved to a fixed base");
     return {
-      film: Object.assign({}, film, {frames: this.shown, blocks: film.blocks}),
+      film: Object.assign({}, film, {frames: this.shown.slice(), blocks: film.blocks}),
       steps: this.steps
     };
   }
