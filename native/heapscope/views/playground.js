@@ -1138,9 +1138,12 @@ function ready() {  // a promise; it fails where the browser cannot run the modu
 }
 async function compile() {
   if (!WebAssembly.validate(SMALLEST)) throw new Error("no memory64");
-  var packed = Uint8Array.from(atob(ABOUT.wasm), c => c.charCodeAt(0)),
-      stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  module = new WebAssembly.Module(await new Response(stream).arrayBuffer());
+  var gzip = new DecompressionStream("gzip"), into = gzip.writable.getWriter();
+  into.write(
+      Uint8Array.fromBase64 ? Uint8Array.fromBase64(ABOUT.wasm) :
+                              Uint8Array.from(atob(ABOUT.wasm), c => c.charCodeAt(0)));
+  into.close();  // not through a Blob: another process keeps it
+  module = new WebAssembly.Module(await new Response(gzip.readable).arrayBuffer());
 }
 
 class HeapPlayground extends HTMLElement {
