@@ -288,16 +288,30 @@ def test_nothing_overlaps_at_any_width(
                 if (meet(box(a), box(b))) out.push([q, a.textContent, b.textContent].join(' | '));
             }));
         }
+        for (const word of document.querySelectorAll('.hf-w')) {
+            const value = word.querySelector('.hf-m'), bytes = word.querySelector('.hf-by');
+            if (!value) continue;
+            const cut = value.scrollHeight > value.clientHeight;
+            if (cut || box(value).bottom > box(bytes).top + 1) out.push(word.textContent);
+        }
         const page = document.documentElement;
         if (page.scrollWidth > page.clientWidth) out.push('wider than the window');
         return out;
     }"""
+    theme = (
+        "document.head.insertAdjacentHTML('beforeend', '<style>*{box-sizing:border-box}</style>')"
+    )
     made = player(all_films[name], name="x")
     with opened(browser, tmp_path, made.page(), f"#film-x-{number}", width=1400) as page:
-        for width in (1400, *range(1320, 359, -80), 360, 1400):
+        for width in (1400, *range(1320, 359, -80), 360):
             page.set_viewport_size({"width": width, "height": 900})
             page.wait_for_timeout(50)
             assert page.evaluate(overlaps) == [], width
+        page.evaluate(theme)  # as the book's theme has it
+        for width in (360, 760, 1400):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(50)
+            assert page.evaluate(overlaps) == [], f"{width} in the book's theme"
 
 
 def test_text_stays_text(browser: Browser, tmp_path: Path, overflow: Film) -> None:
