@@ -34,6 +34,7 @@ class Judge:
         self.space, self.calls = space, calls
         self.internal: dict[int, int] = {}  # blocks of libraries: user address -> bytes
         self.stirred = False  # whether the allocator did anything since the last frame
+        self.asked = False  # whether the program itself asked it to
         self.names: dict[int, str] = {}  # the variable that holds an address
         self._gone: dict[int, tuple[int, str]] = {}  # moved by realloc: bytes asked for, name
         self._freed: dict[int, int | None] = {}  # user address -> line of its free
@@ -84,9 +85,12 @@ class Judge:
         """Compare all blocks with the frame before.
 
         Returns the blocks whose own bytes were written, as (name, chunk), and the writes that were
-        not allowed. Nothing is said of a frame in which the allocator did something.
+        not allowed. Nothing is said of a frame in which the allocator did something. But what it
+        did for a library, such as a thread that Go starts at any time, leaves the inside of the
+        program's blocks as it was.
         """
         stirred, self.stirred = self.stirred, False
+        asked_for, self.asked = self.asked, False
         written: list[tuple[str, int]] = []
         faults: list[Fault] = []
         now: dict[int, bytes] = {}
@@ -100,14 +104,16 @@ class Judge:
                 continue
             now[user] = data
             old = self._last.get(user)
-            if old is None or stirred or old == data or len(old) != len(data):
+            if old is None or asked_for or old == data or len(old) != len(data):
                 continue
             name = self.calls.name(user)
+            inside = slice(WORD, WORD + asked.requested)
+            if asked.freed is None and old[inside] != data[inside]:
+                written.append((name, user - HEADER))
+            if stirred:
+                continue
             if asked.freed is None:
                 fault = self._overflow(user, asked.requested, old, data, name)
-                inside = slice(WORD, WORD + asked.requested)
-                if old[inside] != data[inside]:
-                    written.append((name, user - HEADER))
                 if old[:WORD] != data[:WORD]:
                     own.add(user)
             else:

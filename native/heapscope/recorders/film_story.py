@@ -252,6 +252,7 @@ class Story:
         self._orders = {user: asked.order for user, asked in self.calls.blocks.items()}
         events = [self._worded(e) for e in events]
         events += self._go_events(message, now, before, pointers, cycles)
+        self.judge.asked |= any(made["who"] == "user" for made in self._open.values())
         written, wrong = self.judge.writes()
         faults += wrong
         events += [Event("write", f"{name} written", chunk=at) for name, at in written]
@@ -642,6 +643,7 @@ class Story:
             if call is None:
                 self._internal(made)
                 continue
+            self.judge.asked = True
             fault = self.judge.call(call, line)
             if fault is not None:
                 faults.append(fault)
