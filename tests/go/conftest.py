@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from gotool import Go
-from heapscope.programs.go import cache_folder, find_go
+from heapscope.programs.go import cache_folder, find_go, settings_folder
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def go(tmp_path_factory: pytest.TempPathFactory) -> Go:
             "GOFLAGS": "-trimpath",
             "GOPATH": str(home / "go"),
             "GOPROXY": "off",
-            "GOTELEMETRY": "off",
+            "XDG_CONFIG_HOME": str(settings_folder()),
             "GOTOOLCHAIN": "local",
             "GOWORK": "off",
         },

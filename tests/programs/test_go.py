@@ -1,6 +1,7 @@
 """Go programs, with and without cgo, through the real toolchain."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,28 @@ def test_a_module_in_a_folder_with_a_space(tmp_path: Path) -> None:
     run = run_go(text, module=module)
     assert run.compiled, run.diagnostics
     assert run.stdout == "4\n"
+
+
+@pytest.mark.parametrize("program", ["fmt.Println(1)", "fmt.Println(unclosed"])
+def test_nothing_is_left_at_home(program, tmp_path, monkeypatch):
+    # Go's telemetry writes there, from a process that outlives the command.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(go_module.cache_folder().parent.parent))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    go_module._language_version.cache_clear()
+    run_go(program)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_telemetry_is_off_with_a_new_cache_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "home").mkdir()
+    said = subprocess.run(
+        [go_module.find_go(), "env", "GOTELEMETRY"],
+        env=go_module.environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said == "off\n"
+    assert list((tmp_path / "home").iterdir()) == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tracefile as t
 import tracer_programs
-from heapscope.programs.go import cache_folder, find_go
+from heapscope.programs.go import cache_folder, find_go, settings_folder
 from heapscope.traces import Report, report
 from heapscope.traces.format import read
 from heapscope.traces.pprof import integer, packed, varint
@@ -83,8 +83,9 @@ func main() {
 
 @pytest.fixture(scope="module")
 def go_env() -> dict[str, str]:
-    fixed = {"GOTOOLCHAIN": "local", "GOPROXY": "off", "GOTELEMETRY": "off", "GOFLAGS": ""}
-    return dict(os.environ) | fixed | {"GOCACHE": str(cache_folder())}
+    fixed = {"GOTOOLCHAIN": "local", "GOPROXY": "off", "GOFLAGS": ""}
+    shared = {"GOCACHE": str(cache_folder()), "XDG_CONFIG_HOME": str(settings_folder())}
+    return dict(os.environ) | fixed | shared
 
 
 @pytest.fixture(scope="module")

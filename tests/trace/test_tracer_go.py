@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from heapscope.programs.go import cache_folder, find_go
+from heapscope.programs.go import cache_folder, find_go, settings_folder
 from heapscope.recorders.trace import inspect
 from tracer_programs import SOURCES, command, traced
 from tracer_records import GO, Event, Image, image, images
@@ -19,7 +19,6 @@ from tracer_records import GO, Event, Image, image, images
 ENV = {
     "GOTOOLCHAIN": "local",
     "GOPROXY": "off",
-    "GOTELEMETRY": "off",
     "GOFLAGS": "",
     "GO111MODULE": "on",
     "GOWORK": "off",
@@ -42,8 +41,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def shared() -> dict[str, str]:
+    return {"GOCACHE": str(cache_folder()), "XDG_CONFIG_HOME": str(settings_folder())}
+
+
 def build(source: Path, name: str, *options: str) -> Path:
-    env = dict(os.environ) | ENV | {"GOCACHE": str(cache_folder())}
+    env = dict(os.environ) | ENV | shared()
     argv = [find_go(), "build", *options, "-o", name, "."]
     subprocess.run(argv, cwd=source, env=env, check=True)
     return source / name
@@ -59,7 +62,7 @@ def lines(program: Path, addresses: tuple[int, ...]) -> list[str]:
     """Name return addresses, outermost function and its line, with Go's own tool."""
     asked = "".join(f"{address - 1:#x}\n" for address in addresses)
     argv = [find_go(), "tool", "addr2line", str(program)]
-    env = os.environ | ENV
+    env = os.environ | ENV | shared()
     run = subprocess.run(argv, input=asked, capture_output=True, text=True, check=True, env=env)
     words = run.stdout.splitlines()
     return [f"{name} {Path(at).name}" for name, at in zip(words[::2], words[1::2], strict=True)]
@@ -230,7 +233,7 @@ def test_go_tool_pprof_shows_the_lines(service: Path, tmp_path: Path) -> None:
     run = command("--pprof", profile, "--depth", "32", "--", service, "100")
     assert run.returncode == 0
     argv = [find_go(), "tool", "pprof", "-top", "-cum", "-sample_index=inuse_objects", str(profile)]
-    env = os.environ | ENV | {"PPROF_TMPDIR": str(tmp_path)}
+    env = os.environ | ENV | shared() | {"PPROF_TMPDIR": str(tmp_path)}
     top = subprocess.run(argv, capture_output=True, text=True, check=True, env=env).stdout
     rows = {words[5]: words[3] for words in map(str.split, top.splitlines()) if len(words) > 5}
     assert rows["main.worker"] == "1200"

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +114,22 @@ def cache_folder() -> Path:
     return Path(home) / "heapscope" / "go"
 
 
+def settings_folder() -> Path:
+    """Return the folder of Go's settings (XDG_CONFIG_HOME) in which its telemetry is off.
+
+    The mode is read from a file there and from nowhere else (``go help telemetry``). With a new
+    home Go would leave a process behind that writes to it after the command has ended.
+    """
+    settings = cache_folder().with_name("go-settings")
+    mode = settings / "go" / "telemetry" / "mode"
+    if not mode.exists():
+        mode.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=mode.parent, delete=False) as file:
+            file.write("off")
+        Path(file.name).replace(mode)
+    return settings
+
+
 def _needs(module: Path) -> str:
     """Return the lines of go.mod that make a local module's packages importable."""
     try:
@@ -127,20 +144,23 @@ def _needs(module: Path) -> str:
     return f"\nrequire {name} v0.0.0\n\nreplace {name} => {quoted}\n"
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """Return the environment of the go command: no net, no settings of the user's."""
-    environment = {
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of the go command: no net, no settings of the user's.
+
+    What the command keeps for itself goes to `folder`, what runs share to `cache_folder`.
+    """
+    theirs = {
         name: value
         for name, value in runner.build_environment(folder).items()
         if not name.startswith(("GO", "CGO_"))
     }
-    return environment | {
+    return theirs | {
+        "XDG_CONFIG_HOME": str(settings_folder()),
         "GOCACHE": str(cache_folder()),
         "GOENV": "off",
         "GOFLAGS": "-trimpath",
         "GOPATH": str(folder / "gopath"),
         "GOPROXY": "off",
-        "GOTELEMETRY": "off",
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
         "GO111MODULE": "on",
@@ -154,7 +174,13 @@ def _language_version(go: str) -> str:
     """Return the language version of a go command, "1.27"."""
     said = subprocess.run(
         [go, "env", "GOVERSION"],
-        env={"PATH": os.defpath, "HOME": "/nonexistent", "GOENV": "off", "GOTOOLCHAIN": "local"},
+        env={
+            "PATH": os.defpath,
+            "HOME": "/nonexistent",
+            "XDG_CONFIG_HOME": str(settings_folder()),
+            "GOENV": "off",
+            "GOTOOLCHAIN": "local",
+        },
         cwd="/",
         capture_output=True,
         text=True,
@@ -203,7 +229,7 @@ def build_go(
     command = [go, verb[0], "-C", str(source), *verb[1:], *options]
     command += ["-o", str(folder / "program"), *files]
     asked = {name: value for name, value in (env or {}).items() if name in BUILD_ENV}
-    outcome = runner.run(command, folder=folder, env=_environment(folder) | asked, limits=_BUILD)
+    outcome = runner.run(command, folder=folder, env=environment(folder) | asked, limits=_BUILD)
     said = reports.go_compiler(outcome.stderr + outcome.stdout, source)
     if outcome.stopped:
         said += f"go build was {outcome.stopped}\n"
