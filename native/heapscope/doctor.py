@@ -64,6 +64,7 @@ def tools() -> list[Tool]:
         ),
         Tool("valgrind", _last_word("valgrind", "--version"), "what tools say", apt("valgrind")),
         Tool("clang", _last_word("clang", "--version"), "a second compiler's view", apt("clang")),
+        Tool("clang's msan", *_memory_sanitizer()),
         Tool(
             "libc6-dbg",
             _libc_symbols(),
@@ -108,6 +109,21 @@ def _headers() -> str | None:
 
     header = Path(sysconfig.get_path("include")) / "Python.h"
     return "installed" if header.exists() else None
+
+
+def _memory_sanitizer() -> tuple[str | None, str, str]:
+    """Whether clang has its MemorySanitizer; what for, and the line that installs it.
+
+    Debian has the runtime in a package of its own, with clang's version in its name.
+    """
+    runtime = _first("clang", "-print-file-name=libclang_rt.msan-x86_64.a") or ""
+    version = (_last_word("clang", "--version") or "").partition(".")[0]
+    package = f"libclang-rt-{version}-dev" if version else "clang, then ask again"
+    return (
+        "installed" if Path(runtime).is_absolute() and Path(runtime).exists() else None,
+        "finding values that were never set",
+        f"apt-get install --no-install-recommends {package}",
+    )
 
 
 def _libc_symbols() -> str | None:

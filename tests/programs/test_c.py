@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from heapscope.programs import runner
 from heapscope.programs.c import run_c
 from heapscope.programs.wrap import wrap_c
 
@@ -151,6 +152,14 @@ def test_memory_sanitizer():
     assert "use-of-uninitialized-value" in run.report
     assert "#0 main program.c:2:5" in run.report
     check_report(run.report)
+
+
+def test_a_sanitizer_whose_runtime_is_not_there():
+    # Debian's clang comes without; here clang looks for it where there is nothing.
+    flags = "-fsanitize=memory -resource-dir=/none/lib/clang/14.0.6"
+    wanted = r"^clang's runtime for msan is not installed: apt-get install libclang-rt-14-dev$"
+    with pytest.raises(runner.MissingToolError, match=wanted):
+        run_c("int main(void) { return 0; }", cc="clang", flags=flags)
 
 
 def test_a_sanitizer_that_gcc_does_not_have():

@@ -58,6 +58,8 @@ int __wrap_main(int argc, char **argv, char **envp) {
 """
 _WARNING = re.compile(r"^[\w.+-]+:(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
 _LINKER_WARNING = re.compile(r"^.*: warning: (the `.*)$", re.MULTILINE)
+# Debian has clang's sanitizers in a package of their own, which clang only recommends.
+_NO_RUNTIME = re.compile(r"(?:cannot find|no such file)\b.*?/clang/(\d+)\S*/libclang_rt\.(\w+)")
 
 
 def run_c(
@@ -200,6 +202,12 @@ def compile_c(
     ]
     environment = runner.build_environment(folder)
     outcome = runner.run(command, folder=folder, env=environment, limits=_COMPILE)
+    absent = _NO_RUNTIME.search(outcome.stderr)
+    if outcome.status and absent:
+        raise runner.MissingToolError(
+            f"clang's runtime for {absent[2]} is not installed: "
+            f"apt-get install libclang-rt-{absent[1]}-dev"
+        )
     said = reports.compiler(outcome.stderr, folder, source, file)
     if outcome.stopped:
         said += f"the compiler was {outcome.stopped}\n"
