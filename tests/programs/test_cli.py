@@ -10,6 +10,7 @@ from pathlib import Path
 import heapscope
 import pytest
 from heapscope.model.film import Film
+from heapscope.programs import go
 
 BUG = (
     "#include <stdlib.h>\nint main(void) {\n    char *p = malloc(40);\n    free(p);\n"
@@ -175,3 +176,12 @@ def test_doctor(folder):
     done = heapscope_("doctor", cwd=folder)
     assert "valgrind" in done.stdout
     assert done.returncode == (1 if "missing" in done.stdout else 0)
+
+
+def test_doctor_leaves_nothing_at_home(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(go.cache_folder().parent.parent))
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    heapscope_("doctor", cwd=folder)
+    assert list((tmp_path / "home").iterdir()) == []

@@ -177,9 +177,21 @@ def test_nothing_is_left_at_home(program, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(go_module.cache_folder().parent.parent))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    go_module._language_version.cache_clear()
+    go_module.version.cache_clear()
     run_go(program)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_of_what_is_no_go(tmp_path):
+    other = tmp_path / "go"
+    for script, said in [("echo hello", "'hello'"), ("echo no >&2; exit 2", "'no'")]:
+        other.write_text(f"#!/bin/sh\n{script}\n")
+        other.chmod(0o755)
+        go_module.version.cache_clear()
+        with pytest.raises(runner.RunnerError, match=f"does not say which version it is: {said}"):
+            go_module.version(str(other))
+    with pytest.raises(runner.RunnerError, match="No such file"):
+        go_module.version(str(tmp_path / "none"))
 
 
 def test_telemetry_is_off_with_a_new_cache_too(tmp_path, monkeypatch):

@@ -170,26 +170,35 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=4)
-def _language_version(go: str) -> str:
-    """Return the language version of a go command, "1.27"."""
-    said = subprocess.run(
-        [go, "env", "GOVERSION"],
-        env={
-            "PATH": os.defpath,
-            "HOME": "/nonexistent",
-            "XDG_CONFIG_HOME": str(settings_folder()),
-            "GOENV": "off",
-            "GOTOOLCHAIN": "local",
-        },
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    found = re.match(r"go(\d+\.\d+)", said)
+def version(go: str) -> str:
+    """Return the version of a go command, "1.27.1".
+
+    RunnerError has what it said instead, when it is no Go.
+    """
+    settings = {
+        "PATH": os.defpath,
+        "HOME": "/nonexistent",
+        "XDG_CONFIG_HOME": str(settings_folder()),
+        "GOENV": "off",
+        "GOTOOLCHAIN": "local",
+    }
+    try:
+        run = subprocess.run(
+            [go, "env", "GOVERSION"],
+            env=settings, cwd="/", capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        answer = run.stdout + run.stderr
+    except (OSError, subprocess.TimeoutExpired) as error:
+        answer = str(error)
+    found = re.match(r"go(\d+\.\d+(?:\.\d+)*)", answer)
     if found is None:
-        raise runner.RunnerError(f"{go} does not say which version it is: {said.strip()!r}")
+        raise runner.RunnerError(f"{go} does not say which version it is: {answer.strip()!r}")
     return found[1]
+
+
+def _language_version(go: str) -> str:
+    """Return the version of the language that a go command compiles, "1.27"."""
+    return ".".join(version(go).split(".")[:2])
 
 
 def build_go(

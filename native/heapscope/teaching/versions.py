@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
+from heapscope.programs import go, runner
+
 TOOLS = ("glibc", "gcc", "go", "python")
 
 _CONSTRAINT = re.compile(r"(>=|<=|<|>|)\s*(\d+(?:\.\d+)*)")
@@ -25,7 +27,7 @@ def running() -> Mapping[str, str | None]:
     return {
         "glibc": _glibc(),
         "gcc": _said("gcc", "-dumpfullversion", pattern=r"(\d+(?:\.\d+)+)"),
-        "go": _said("go", "version", pattern=r"go(\d+(?:\.\d+)*)"),
+        "go": _go(),
         "python": platform.python_version(),
     }
 
@@ -77,6 +79,14 @@ def _glibc() -> str | None:
     ask.restype = ctypes.c_char_p
     answer: bytes = ask()
     return answer.decode()
+
+
+def _go() -> str | None:
+    """Ask the go command that runs the programs, with the settings that it has there."""
+    try:
+        return go.version(go.find_go())
+    except (runner.MissingToolError, runner.RunnerError):
+        return None
 
 
 def _said(tool: str, *args: str, pattern: str) -> str | None:
