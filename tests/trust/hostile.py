@@ -73,8 +73,8 @@ class Tally:
         if self.wrong:
             value += f", {len(self.wrong)} went wrong: {'; '.join(self.wrong[:4])}"
         else:
-            kinds = ", ".join(f"{count} {ended}" for ended, count in sorted(_kinds(self.ended)))
-            value += f"; nothing left after any. {kinds}"
+            kinds = ", ".join(f"{count} × {ended}" for ended, count in _kinds(self.ended))
+            value += f", nothing left after any: {kinds}"
         check.figure(
             what, value, "each ends with its sentence, and nothing is left", not self.wrong
         )
@@ -84,7 +84,7 @@ def _kinds(ended: Counter[str]) -> list[tuple[str, int]]:
     kinds: Counter[str] = Counter()
     for sentence, count in ended.items():
         kinds[re.sub(r"^exit status [1-9]\d*$", "other exit status", sentence)] += count
-    return list(kinds.items())
+    return sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
 
 
 def as_it_should(program: Hostile, ended: str) -> str:
@@ -150,7 +150,7 @@ def through_check(program: Hostile, language: str, folder: Path) -> str:
     for tool in form["tools"]:
         said = tool.get("missing") or tool["run"]["ended"]
         assert tool.get("missing") or ENDED.fullmatch(said), f"{tool.get('tool')}: {said!r}"
-    return "checked" if done.returncode == 0 else "checked, a fault found"
+    return "no fault" if done.returncode == 0 else "a fault found"
 
 
 def through_film(program: Hostile, language: str, folder: Path) -> str:
@@ -215,7 +215,7 @@ def through_trace(program: Hostile, binary: Path, place: Around) -> str:
         for pid in below(os.getpid()) - place.known:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        how += ", its child went on"
+        how += " while its child went on"
     if how.startswith("killed"):  # the next one sweeps
         for folder in place.folder.glob("heapscope-trace-*"):
             os.utime(folder)
@@ -275,7 +275,7 @@ def corrupted(check: Check, place: Around, count: int, filmed: int) -> None:
             if not ENDED.fullmatch(run.ended()) or (run.stopped and not run.timed_out):
                 odd.append(f"seed {seed}: {run.ended()}")
     left = place.left()
-    said = ", ".join(f"{n} {ended}" for ended, n in ends.most_common())
+    said = ", ".join(f"{n:,} × {ended}" for ended, n in ends.most_common())
     check.figure(
         f"{count:,} heaps corrupted at random",
         f"{sum(ends.values()):,} ended and nothing was left: {said}"

@@ -64,7 +64,7 @@ def moments(count: int, whole: float, seed: int) -> list[float]:
 
 
 def _told(check: Check, what: str, times: int, hit: int, wrong: list[str]) -> None:
-    value = f"{hit} of {times} hit it while it ran"
+    value = f"{hit} of {times} came while it ran"
     value += f"; {len(wrong)} went wrong: {'; '.join(wrong[:3])}" if wrong else (
         "; after each the next run worked and nothing was left"
     )  # fmt: skip

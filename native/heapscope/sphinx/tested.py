@@ -2,7 +2,7 @@
 
 Written as ``{tested} NAME`` in a page, for the file ``tests/trust/figures/NAME.json``;
 ``tests/trust/__init__.py`` describes it. Nothing is shown that does not stand in the file, and a
-file that is not there is said to be missing.
+file that is not there is said to be missing. ``{tested}`` alone counts the figures of all files.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,38 +125,64 @@ def _outdated(app: Sphinx, env: Any, *_: Any) -> list[str]:
     return [docname for docname, then in _docs(env).items() if then != now]
 
 
+def common_aim(figures: Iterable[Figure]) -> str | None:
+    """Return the aim of more than half the figures, None if there is no such aim."""
+    aims = Counter(figure.aim for figure in figures)
+    aim, count = aims.most_common(1)[0]
+    return aim if 2 * count > aims.total() else None
+
+
 class Table(SphinxDirective):
     """Write one check's figures as a table, and the command that shows them."""
 
-    required_arguments = 1
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Return the table, or the sentence that there is nothing to show."""
-        name = self.arguments[0]
         folder = Path(self.env.srcdir) / FOLDER
         _docs(self.env)[self.env.docname] = _state(folder)
-        path = folder / f"{name}.json"
-        if not path.exists():
-            command = nodes.literal("", f"python -m tests.trust.{name}")
-            text = nodes.strong("", "Missing.")
-            rest = nodes.Text(" No figures were recorded. The command would be ")
-            return [nodes.paragraph("", "", text, rest, command, nodes.Text("."))]
         try:
-            found = load(path)
+            if not self.arguments:
+                return [self._counted([load(path) for path in sorted(folder.glob("*.json"))])]
+            path = folder / f"{self.arguments[0]}.json"
+            return self._table(load(path)) if path.exists() else [self._missing(path.stem)]
         except ValueError as error:
             _log.warning("%s", error, location=self.env.docname, type="heapscope")
             return []
-        rows: list[front.Row] = [
-            (
-                [nodes.Text(figure.what)],
-                [nodes.Text(figure.value)],
-                [nodes.Text(figure.aim)],
-                [nodes.Text(MET[figure.met])],
-            )
-            for figure in found.figures
-        ]
-        head = ("What was tried", "What came of it", "Aim", "Is it met?")
-        return [front.table(head, rows), *self._shown_by(found)]
+
+    def _counted(self, found: Iterable[Tested]) -> nodes.Node:
+        """Return how many figures there are, and how many of them are met."""
+        counts = Counter(figure.met for one in found for figure in one.figures)
+        said = ", ".join(f"{counts[met]} {name}" for met, name in MET.items())
+        return nodes.paragraph("", f"{counts.total()} figures stand here: {said}.")
+
+    def _missing(self, name: str) -> nodes.Node:
+        """Return the sentence that no figures were recorded."""
+        command = nodes.literal("", f"python -m tests.trust.{name}")
+        text = nodes.strong("", "Missing.")
+        rest = nodes.Text(" No figures were recorded. The command would be ")
+        return nodes.paragraph("", "", text, rest, command, nodes.Text("."))
+
+    def _table(self, found: Tested) -> list[nodes.Node]:
+        """Return the table with what stands above and below it.
+
+        An aim that most figures share is said once, above, and the column of aims is left out.
+        """
+        shared = common_aim(found.figures)
+        above: list[nodes.Node] = []
+        if shared is not None:
+            others = any(figure.aim != shared for figure in found.figures)
+            aim = f" {shared}{', unless a row has its own' if others else ''}."
+            above = [nodes.paragraph("", "", nodes.strong("", "Aim:"), nodes.Text(aim))]
+        rows: list[front.Row] = []
+        for figure in found.figures:
+            own = "" if shared in (None, figure.aim) else f" (aim: {figure.aim})"
+            cells = [figure.what + own, figure.value, figure.aim, MET[figure.met]]
+            rows.append(tuple([nodes.Text(text)] for text in cells))
+        head: tuple[str, ...] = ("What was tried", "What came of it", "Aim", "Is it met?")
+        if shared is not None:
+            head, rows = head[:2] + head[3:], [row[:2] + row[3:] for row in rows]
+        return [*above, front.table(head, rows), *self._shown_by(found)]
 
     def _shown_by(self, found: Tested) -> list[nodes.Node]:
         """Return the commands, the date and the versions."""
