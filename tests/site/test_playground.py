@@ -14,9 +14,11 @@ from browser import problems, served, visit
 from heapscope.model.codec import schema
 from heapscope.model.film import Film
 from heapscope.playground import build, find
+from heapscope.recorders.gdb_recorder import record_c
 from heapscope.sphinx.playground import FILMS, recordings, script
 from heapscope.views import film
 from heapscope.views.picture import style_sheet
+from heapscope.views.steps import steps as film_steps
 from playwright.sync_api import Browser, Page
 
 VIEWS = Path(film.__file__).parent
@@ -111,6 +113,28 @@ def test_calls_and_writes(page: Page) -> None:
         "([name, x]) => [name, x.t.star ? '' : String(x.v)])"
     )
     assert values == [["a", ""], ["b", ""], ["n", "312"], ["p", ""], ["x", "-1"], ["y", "0"]]
+
+
+@pytest.mark.parametrize(
+    ("calls", "blocks"),
+    [
+        # the variable moves on, and the block that it leaves gets a letter
+        ("p = malloc(24); p = malloc(24); free(p); p = NULL", ["A", "p"]),
+        ("p = malloc(24); q = p; p = malloc(24); free(p); free(q)", ["q", "p"]),
+        ("p = malloc(24); free(p); p = malloc(100); p = malloc(50); free(p)", ["p", "B", "p"]),
+        ("p = malloc(24); q = malloc(24); p = q; free(q)", ["A", "q"]),
+    ],
+)
+def test_names_and_sentences_are_those_of_a_film(page: Page, calls: str, blocks: list[str]) -> None:
+    steps = typed(page, calls)
+    names = page.evaluate("[...document.querySelector('heap-playground').run.reel.lives.values()]")
+    assert [block["name"] for block in names] == blocks
+    lines = calls.split("; ")
+    declared = "".join(f"char *{name};\n" for name in sorted({line[0] for line in lines} - {"f"}))
+    film = record_c(declared + "".join(f"{line};\n" for line in lines))
+    assert [block.name for block in film.blocks] == blocks
+    said = [step.say for step in film_steps(film) if step.call.rstrip(";") in lines]
+    assert [step[2] for step in steps[1:]] == said
 
 
 def test_a_stored_address_is_shown_as_one(page: Page) -> None:

@@ -593,10 +593,14 @@ class Machine {
     if (!t.star && !type && !old) t = LONG;
     this.variables.set(name, {v: fit(value.v, t), t: t, led: leads(value)});
     var block = t.star && this.blocks.get(Number(fit(value.v, t)));
-    if (block && block.freed == null) {
-      var holder = block.name && this.variables.get(block.name);
-      if (!holder || holder.v !== value.v) block.name = name;
-    }
+    if (!block || block.freed != null) return;
+    var holder = block.name && this.variables.get(block.name);
+    if (!holder || holder.v !== value.v) block.name = name;
+    // The block that the variable held goes by another variable, or by its letter from now on.
+    for (var [user, other] of this.blocks)
+      if (other !== block && other.name === name)
+        other.name =
+            ([...this.variables].find(v => v[1].t.star && Number(v[1].v) === user) || [null])[0];
   }
   compute(op, a, b, at) {
     var x = a.v, y = b.v, t = LONG, v;
@@ -1065,6 +1069,13 @@ function story(shot, before) {
       said.push(
           free(left) ? "The old place is free, " + place(shot, left) + "." :
                        "The old place is part of top.");
+  });
+  var used = c => c && !free(c) && !D.noBlocks.includes(c.state),
+      lettered = c => /^[A-Z]/.test(c.name);
+  (before ? before.chunks : []).forEach(o => {
+    var c = shot.chunks.find(c => c.at === o.at);
+    if (used(o) && used(c) && o.name && c.name && lettered(c) && !lettered(o))
+      said.push("The block that " + o.name + " held before is " + c.name + " now.");
   });
   if (before && !calls.length && !shot.events.some(e => e.kind === "free")) {
     var groups = new Map();
