@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bs4 import BeautifulSoup
@@ -23,6 +29,59 @@ def test_second_build_executes_nothing_and_keeps_the_pages(built: SampleBook) ->
     assert not second.red, second.log
     assert second.executed == 0
     assert files(built.html) == pages
+
+
+def test_results_from_the_cache_give_the_same_pages(book: SampleBook) -> None:
+    observed = SUM["source"].replace("observed=four", "observed={'two': 2, 'four': four}")
+    book.notebook("sums", code(observed))
+    first = book.build()
+    assert not first.red, first.log
+    pages = files(book.html)
+    for name in ("html", ".doctrees"):
+        shutil.rmtree(book.folder / "_build" / name)
+    second = book.build()
+    assert not second.red, second.log
+    assert second.executed == 0
+    assert files(book.html) == pages
+
+
+def test_no_kernel_outlives_a_killed_build(book: SampleBook) -> None:
+    # Killed while the kernel starts, before it can look after its parent.
+    slow = book.folder / "slow"
+    slow.mkdir()
+    (slow / "sitecustomize.py").write_text(
+        "import os, sys, time\n"
+        "if 'ipykernel_launcher' in sys.orig_argv:\n"
+        f"    with open({str(slow / 'new')!r}, 'w') as file:\n"
+        "        file.write(str(os.getpid()))\n"
+        f"    os.rename({str(slow / 'new')!r}, {str(slow / 'pid')!r})\n"
+        "    time.sleep(600)\n"
+    )
+    tool = Path(sys.executable).parent / "jupyter-book"
+    command = [str(tool), "build", str(book.folder)]
+    env = {**os.environ, "PYTHONPATH": str(slow)}
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    ) as b:
+        wait_for((slow / "pid").exists)
+        kernel = int((slow / "pid").read_text())
+        b.kill()
+    wait_for(lambda: not alive(kernel))
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_only_a_changed_notebook_is_executed_again(built: SampleBook) -> None:

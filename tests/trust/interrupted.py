@@ -33,6 +33,7 @@ TESTS = Path(__file__).resolve().parents[1]
 PATIENCE = 12.0  # seconds in which what a killed process started has to end
 LONG_CELL = "%%c --timeout 60\nfor (;;)\n    sleep(1);\n"
 FILMED = "char *p = malloc(24);\nfor (int i = 0; i < 200; i++) {\n    p[i % 24] = i;\n}\nfree(p);\n"
+_MARKS = re.compile(rb"\?(?:v|digest)=[0-9a-f]+")
 
 
 def later() -> None:
@@ -85,7 +86,7 @@ def pages(html: Path) -> dict[str, str]:
                 assert data.endswith(b"})"), path
                 json.loads(data[len(b"Search.setIndex(") : -1])
                 data = b"whole"
-            data = re.sub(rb"\?(?:v|digest)=[0-9a-f]+", b"", data)
+            data = _MARKS.sub(b"", data)
             found[str(path.relative_to(html))] = hashlib.sha256(data).hexdigest()
     return found
 
@@ -152,7 +153,8 @@ def _first(one: Path, other: Path, name: str) -> str:
     if not ((one / name).exists() and (other / name).exists()):
         return "one is missing"
     mine, theirs = (
-        (folder / name).read_text("utf-8", "replace").splitlines() for folder in (one, other)
+        _MARKS.sub(b"", (folder / name).read_bytes()).decode(errors="replace").splitlines()
+        for folder in (one, other)
     )
     pairs = ((a, b) for a, b in zip_longest(mine, theirs, fillvalue="nothing") if a != b)
     return " | ".join(line.strip()[:80] for line in next(pairs, ("nothing", "nothing")))

@@ -8,9 +8,11 @@ beside the cache, and the key is written after the result.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import re
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -28,6 +30,7 @@ from traitlets.config import Config
 from heapscope.programs.runner import own_folder
 
 KEYS = "heapscope.json"
+_PDEATHSIG = 1  # prctl(2)
 _STILL_RUNNING = 15.0  # seconds between two lines about what is still running
 
 
@@ -194,7 +197,7 @@ class _Runner:
         )
         said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed below
         try:
-            await client.async_execute(stderr=said)
+            await client.async_execute(stderr=said, preexec_fn=_die_with(os.getpid()))
         except CellExecutionError as error:
             book.error = cells.where(_tidy(str(error)))
         except CellTimeoutError:
@@ -216,6 +219,10 @@ class _Runner:
         self.say(f"{count} {seconds:.1f} s")
 
     def _keep(self, book: Notebook, seconds: float, cell_seconds: float) -> None:
+        """Put the results into the cache, and take them from there as the next build will.
+
+        A value has its keys in another order there, and both builds shall give the same page.
+        """
         book.fresh = True
         bundle = CacheBundleIn(book.nb, str(book.path), data={"execution_seconds": seconds})
         self.cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
@@ -229,12 +236,29 @@ class _Runner:
             "cell_seconds": round(cell_seconds, 3),
         }
         self.keys.save()
+        _, book.nb = self.cache.merge_match_into_notebook(book.nb)
 
     async def _progress(self) -> None:
         while True:
             await asyncio.sleep(_STILL_RUNNING)
             if self.running:
                 self.say("running: " + ", ".join(f"{b.name} ({b.at})" for b in self.running))
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """Return what a kernel does before it starts: ask to be killed when `parent` ends.
+
+    ipykernel asks who its parent is, once a second from when it has started. A kernel whose parent
+    was killed before that, on a machine where orphans do not go to process 1, would stay for ever.
+    """
+    prctl = ctypes.CDLL(None).prctl  # here: no library is to be opened between fork and exec
+
+    def ask() -> None:
+        prctl(_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask
 
 
 class _CellTimes:

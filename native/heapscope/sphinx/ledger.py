@@ -18,6 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 from heapscope.sphinx import build
 from heapscope.sphinx.records import Checked
 from heapscope.teaching.statements import Statement
+from heapscope.teaching.versions import TOOLS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -192,11 +193,11 @@ def _observed(value: Any) -> str:
 
 
 def _versions(found: Iterable[Mapping[str, Any]]) -> str:
-    """Return "glibc 2.36, gcc 12.2.0", each once."""
+    """Return "glibc 2.36, gcc 12.2.0", each once, in the order of TOOLS."""
     seen = {
-        f"{tool} {number}": None
+        (TOOLS.index(tool), number): f"{tool} {number}"
         for versions in found
         for tool, number in versions.items()
         if number
     }
-    return ", ".join(seen)
+    return ", ".join(seen[key] for key in sorted(seen))
