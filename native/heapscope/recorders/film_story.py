@@ -138,11 +138,7 @@ class Story:
             self._called(dict(message))
         elif kind == "return":
             self._returned(message)
-        elif kind == "copy":
-            if self._begins_anew(message):
-                self._done.pop()
-            self._done.append(dict(message))
-        elif kind in ("lend", "pin"):
+        elif kind in ("copy", "lend", "pin"):
             self._done.append(dict(message))
         elif kind in ("stop", "time"):
             self._waiting = None  # the signal was handled
@@ -161,15 +157,6 @@ class Story:
             self.end = self.end or Stop("timeout")
         if kind == "limit":
             self.end = self.end or Stop("limit", message=str(message["what"]))
-
-    def _begins_anew(self, copy: Mapping[str, Any]) -> bool:
-        """Whether a copy is the last one once more: Go's stack had to grow, and may have moved."""
-        last = self._done[-1] if self._done else {}
-        if last.get("t") != "copy" or (last["fn"], last["th"]) != (copy["fn"], copy["th"]):
-            return False
-        if copy["fn"] in ("CString", "CBytes"):
-            return True  # else the first one's malloc would stand between them
-        return bool(last["again"]) and (last["at"], last["size"]) == (copy["at"], copy["size"])
 
     def _start(self, message: Mapping[str, Any]) -> None:
         low, high = message["program"]

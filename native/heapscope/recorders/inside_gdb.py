@@ -31,6 +31,8 @@ import gdb
 
 PAGE = 4096
 MASK = (1 << 64) - 1
+MOST_CHECK = 8  # instructions with which a function of Go's asks for its stack
+CHECK_JUMP = re.compile(r"jbe\b|jna\b|b\.ls\b")
 MOST_HEAP = 4 << 20  # bytes of one heap that are copied
 MOST_BLOCK = 1 << 20  # bytes of a block with a mapping of its own
 MOST_VARIABLE = 512  # bytes of one variable
@@ -850,13 +852,11 @@ class Copy(Named):
         size = args[1] if len(args) > 1 else 0
         if self.name == "GoString" and args[0]:
             size = self.length(args[0])
-        # A function of Go's that needs more stack begins anew when it has got it.
-        again = register(STACK) - (job.word(register(GO_G) + 16) or 0) < 512
         thread = thread_now(in_go=True)
         data = None
         if self.name in ("CString", "CBytes"):
             data = (job.read(args[0], min(size, MOST_OBJECT)) or b"").hex()
-        job.write("copy", fn=self.name, at=args[0], size=size, th=thread, again=again, data=data)
+        job.write("copy", fn=self.name, at=args[0], size=size, th=thread, data=data)
 
     @staticmethod
     def length(at: int) -> int:
@@ -1136,6 +1136,20 @@ def address_of(name: str) -> int:
         return 0
 
 
+def past_check(at: int) -> int:
+    """Return where a function of Go's goes on when its stack is large enough.
+
+    It begins with a comparison of the stack pointer and a jump. The runtime takes that jump to give
+    it more stack, or to let somebody else run, and then the function begins anew: its first
+    instruction runs twice. Registers of arguments are what they were. Source: Go, cmd/internal/obj.
+    """
+    code = gdb.selected_inferior().architecture().disassemble(at, count=MOST_CHECK)
+    for one in code:
+        if CHECK_JUMP.match(one["asm"]):
+            return int(one["addr"] + one["length"])
+    return at  # it asks nothing
+
+
 def know_machine() -> None:
     """Choose the registers' names; gdb.error where the machine is not known."""
     global NAMES, RESULT, STACK, GO_NAMES, GO_G, OWN_DATA
@@ -1188,11 +1202,11 @@ def prepare_go() -> None:
     for name in COPIES:
         at = address_of(f"main._Cfunc_{name}")
         if at:
-            Copy(name, at)
+            Copy(name, past_check(at))
     for name in ("Pin", "Unpin"):
         at = address_of(f"runtime.(*Pinner).{name}")
         if at:
-            Pin(name, at)
+            Pin(name, past_check(at))
     for text in run("info functions ^_cgo_[0-9a-f]*_Cfunc_").splitlines():
         found = re.search(r"\b(_cgo_[0-9a-f]+_Cfunc_(\w+))\(", text)
         at = address_of(found[1]) if found else 0
