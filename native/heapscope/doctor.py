@@ -66,6 +66,12 @@ def tools() -> list[Tool]:
         Tool("clang", _last_word("clang", "--version"), "a second compiler's view", apt("clang")),
         Tool("clang's msan", *_memory_sanitizer()),
         Tool(
+            "llvm-symbolizer",
+            "installed" if shutil.which("llvm-symbolizer") else None,
+            "lines in the reports of clang's sanitizers",
+            apt("llvm"),
+        ),
+        Tool(
             "libc6-dbg",
             _libc_symbols(),
             "glibc's own names in gdb and valgrind",

@@ -162,6 +162,13 @@ def test_a_sanitizer_whose_runtime_is_not_there():
         run_c("int main(void) { return 0; }", cc="clang", flags=flags)
 
 
+def test_a_sanitizer_that_cannot_name_lines():
+    text = 'int *a = malloc(40);\nif (a[0] > 5)\n    puts("more");\nfree(a);'
+    elsewhere = {"MSAN_OPTIONS": "external_symbolizer_path=/none/llvm-symbolizer"}
+    with pytest.raises(runner.MissingToolError, match=r": apt-get install llvm$"):
+        run_c(text, cc="clang", flags="-fsanitize=memory", env=elsewhere)
+
+
 def test_a_sanitizer_that_gcc_does_not_have():
     run = run_c("return 0;", flags="-fsanitize=memory")
     assert run.diagnostics.startswith("gcc: error: unrecognized argument")

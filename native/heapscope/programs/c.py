@@ -60,6 +60,7 @@ _WARNING = re.compile(r"^[\w.+-]+:(\d+):(?:\d+:)? warning: (.*)$", re.MULTILINE)
 _LINKER_WARNING = re.compile(r"^.*: warning: (the `.*)$", re.MULTILINE)
 # Debian has clang's sanitizers in a package of their own, which clang only recommends.
 _NO_RUNTIME = re.compile(r"(?:cannot find|no such file)\b.*?/clang/(\d+)\S*/libclang_rt\.(\w+)")
+_NO_SYMBOLIZER = re.compile(r"^WARNING: .*\bexternal symbolizer!$", re.MULTILINE)
 
 
 def run_c(
@@ -253,6 +254,12 @@ def execute(
         randomise=False,
     )
     status = outcome.status
+    found = _report(folder, sanitized)
+    if _NO_SYMBOLIZER.search(found):
+        raise runner.MissingToolError(
+            "clang's sanitizers find no llvm-symbolizer, and name no line without it: "
+            "apt-get install llvm"
+        )
     report, stderr = "", reports.replace_paths(outcome.stderr, folder)
     if sanitized:
         report, stderr = reports.split_runtime_errors(stderr)
@@ -264,7 +271,7 @@ def execute(
         signal=signal_name(-status) if status is not None and status < 0 else None,
         stopped=outcome.stopped,
         timed_out=outcome.timed_out,
-        report=report + _report(folder, sanitized),
+        report=report + found,
         peak_rss=outcome.peak_rss,
         seconds=outcome.seconds,
     )
