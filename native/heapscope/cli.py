@@ -97,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser(wanted).parse_args(words)
     command = next(command for command in COMMANDS if command.name == args.command)
     try:
-        return _module(command).run(args)
+        status = _module(command).run(args)
+        sys.stdout.flush()  # here, where a reader that has gone is no error
     except CommandError as error:
         print(f"heapscope {command.name}: {error}", file=sys.stderr)
         return MISUSE
@@ -107,3 +108,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads has seen enough, as in `heapscope check x.c | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return MISUSE
+    return status
