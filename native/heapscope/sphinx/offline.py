@@ -42,7 +42,10 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
         before = path.read_text("utf-8")
         after = clean(before)
         if path == out / "index.html" and _REDIRECT.search(after):
-            after = _redirect(after, app.config.language or "en", app.config.html_title)
+            icon = (
+                f"_static/{Path(app.config.html_favicon).name}" if app.config.html_favicon else ""
+            )
+            after = _redirect(after, app.config.language or "en", app.config.html_title, icon)
         if after != before:
             path.write_text(after, "utf-8")
 
@@ -50,15 +53,19 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
 _REDIRECT = re.compile(r'<meta http-equiv="Refresh" content="0; url=([^"]+)"', re.IGNORECASE)
 
 
-def _redirect(page: str, language: str, title: str) -> str:
-    """Return sphinx-external-toc's redirect as a whole page: with language, title and link."""
+def _redirect(page: str, language: str, title: str, icon: str) -> str:
+    """Return sphinx-external-toc's redirect as a whole page: with language, title and link.
+
+    A browser asks the server for favicon.ico unless the page names an icon.
+    """
     found = _REDIRECT.search(page)
     assert found, page
     to = found[1]
     return (
         f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Refresh" content="0; url={to}">\n<title>{title}</title>\n</head>\n'
+        f'<meta http-equiv="Refresh" content="0; url={to}">\n'
+        f'<link rel="icon" href="{icon or "data:,"}">\n<title>{title}</title>\n</head>\n'
         f'<body>\n<main><h1>{title}</h1><p><a href="{to}">To the book</a></p></main>\n'
         f"</body>\n</html>\n"
     )
