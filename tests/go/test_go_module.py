@@ -64,6 +64,7 @@ def _fuzz(go: Go, module: Path, package: str, target: str, seconds: int, *flags:
             "-run=^$",
             f"-fuzz=^{target}$",
             f"-fuzztime={seconds}s",
+            "-fuzzminimizetime=1s",  # else up to a minute for one input, and nothing else runs
             "-parallel=2",
             f"./{package}",
         ],

@@ -1,4 +1,4 @@
-"""One browser for all tests of a process."""
+"""One browser for all tests of a file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from browser import chromium
 from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium, and Playwright's process and event loop, only while they are needed."""
     with chromium() as started:
         yield started

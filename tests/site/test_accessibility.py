@@ -25,7 +25,7 @@ def test_everything_works_with_the_keys_alone(browser: Browser, html: Path, name
     assert done.wrong() == []
     with visit(browser, (html / name).as_uri()) as seen:
         used = keyboard.use(seen.page)
-    assert used.steps > 3
+    assert used.steps > 2
     assert used.wrong == []
 
 
